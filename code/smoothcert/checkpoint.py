@@ -1,0 +1,86 @@
+"""The file that holds a trained classifier: weights, what they are and where they come from."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smoothcert import files, models
+from smoothcert.errors import UserError
+from smoothcert.models.classifier import Classifier
+from smoothcert.point import Point
+
+FORMAT = "smoothcert-model-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint."""
+
+    classifier: Classifier
+    point: Point
+    provenance: dict[str, Any]
+
+
+def save(path: Path, classifier: Classifier, point: Point, provenance: dict[str, Any]) -> None:
+    """Write a checkpoint that ``torch.load(path, weights_only=True)`` reads."""
+    content = {
+        "format": FORMAT,
+        "state_dict": {key: value.cpu() for key, value in classifier.state_dict().items()},
+        "specification": asdict(classifier.specification),
+        "point": point.content,
+        "provenance": provenance,
+    }
+    write(path, content)
+
+
+def load(path: Path, arch: str | None = None) -> Checkpoint:
+    """Return the checkpoint at ``path``, on the CPU and in eval mode.
+
+    Raises UserError if the file is missing or not one of ours, or if it holds another
+    architecture than ``arch``.
+    """
+    content = read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not a smoothcert checkpoint")
+    specification = models.Specification.read(content["specification"])
+    if arch is not None and specification.arch != arch:
+        raise UserError(f"{path} holds a {specification.arch}, not a {arch}")
+    classifier = models.build(specification)
+    try:
+        classifier.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {path} do not fit a {specification.arch}: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    return Checkpoint(classifier.eval(), Point.read(content["point"]), content["provenance"])
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Save with torch, whole or not at all, and byte-identical for equal content."""
+    # torch names the archive after the file, which for a temporary file is random.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def read(path: Path) -> Any:
+    """Return what torch saved at ``path``, executing nothing, or raise UserError."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"checkpoint {path} does not exist") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError,
+            zipfile.BadZipFile) as error:  # fmt: skip
+        raise UserError(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

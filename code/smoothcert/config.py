@@ -1,0 +1,283 @@
+"""The workflow's configuration: every key with its type, range, default and description.
+
+``workflow/schemas/config.schema.json`` is generated from these classes (``make schema``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+from operator import or_
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from smoothcert import datasets, methods, models
+from smoothcert.errors import UserError, suggestion
+from smoothcert.methods.base import Method
+from smoothcert.point import Point
+from smoothcert.settings import Section, Training
+from smoothcert.smoothing.protocol import Protocol
+
+Sigma = Annotated[float, Field(gt=0, lt=100, multiple_of=0.01)]
+Seed = Annotated[int, Field(ge=0)]
+Lambda = Annotated[float, Field(ge=0)]
+
+
+class Entry(Section):
+    """One method of an experiment: a row of its tables, a line of its curves."""
+
+    method: str
+    """The training objective: a module of code/smoothcert/methods."""
+
+    label: str | None = Field(None, min_length=1)
+    """Name in tables and figures; entries of one label share a row. Default: the method's title."""
+
+    lambda_: Lambda | list[Lambda] = Field(0, alias="lambda")
+    """Weight of the regularizer, or a list of weights to sweep; 0 for a method without one."""
+
+    sigmas: list[Sigma] = Field([], validate_default=False)
+    """Noise levels of this entry. Default: the experiment's."""
+
+    parameters: Method
+    """The method's own parameters."""
+
+    training: Training = Field(default_factory=Training)
+    """Training settings of this entry, on top of the experiment's."""
+
+    @model_validator(mode="after")
+    def _lambda_has_a_meaning(self) -> Entry:
+        regularized = self.parameters.regularized
+        if not regularized and self.lambdas != [0]:
+            raise ValueError(f"method {self.method} has no regularizer: leave lambda out")
+        if regularized and "lambda_" not in self.model_fields_set:
+            raise ValueError(f"method {self.method} needs lambda, the weight of its regularizer")
+        return self
+
+    @property
+    def lambdas(self) -> list[float]:
+        """Return the weights as a list."""
+        return self.lambda_ if isinstance(self.lambda_, list) else [self.lambda_]
+
+    @property
+    def title(self) -> str:
+        """Return the label, or the method's title."""
+        return self.label or self.parameters.title
+
+
+def _entry_type(name: str) -> type[Entry]:
+    """Return Entry with the parameters of the method ``name``."""
+    objective = methods.load(name)
+    return create_model(
+        f"Entry_{name}",
+        __base__=Entry,
+        __doc__=objective.__doc__,
+        method=(Literal[name], Field(description=f"The training objective: {objective.title}.")),
+        parameters=(
+            objective,
+            Field(default_factory=objective, description="The method's own parameters."),
+        ),
+    )
+
+
+AnyEntry = Annotated[
+    reduce(or_, (_entry_type(name) for name in methods.names())), Field(discriminator="method")
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A point of an experiment under the label of its row."""
+
+    label: str
+    point: Point
+
+
+class Experiment(Section):
+    """One report: a data set, noise levels, seeds and methods under one protocol."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Folder of the report below reports/: lower-case letters, digits and dashes."""
+
+    title: str = ""
+    """Heading of the report. Default: the name."""
+
+    dataset: str
+    """A module of code/smoothcert/datasets: digits, mnist."""
+
+    arch: str
+    """A module of code/smoothcert/models that takes the data set's images: convnet8, lenet."""
+
+    sigmas: list[Sigma] = Field(min_length=1)
+    """Standard deviations of the noise, on the [0, 1] pixel scale, in steps of 0.01."""
+
+    seeds: list[Seed] = Field([0], min_length=1)
+    """Seeds of training and certification; each gives one run a cell."""
+
+    training: Training = Field(default_factory=Training)
+    """Training settings that the methods share."""
+
+    certification: Protocol = Field(default_factory=Protocol)
+    """The certification protocol."""
+
+    radius_step: float = Field(0.25, gt=0)
+    """Distance of the radii at which tables list certified accuracy."""
+
+    methods: list[AnyEntry] = Field(min_length=1)
+    """The methods to compare."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_training(cls, content: Any) -> Any:
+        """Give each entry the experiment's training settings beneath its own."""
+        if not isinstance(content, dict) or not isinstance(content.get("methods"), list):
+            return content
+        shared = content.get("training") or {}
+
+        def merged(entry: Any) -> Any:
+            own = entry.get("training", {}) if isinstance(entry, dict) else None
+            if not isinstance(own, dict) or not isinstance(shared, dict):
+                return entry
+            return {**entry, "training": {**shared, **own}}
+
+        return {**content, "methods": [merged(entry) for entry in content["methods"]]}
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str) -> str:
+        if name not in datasets.names():
+            raise ValueError(f"unknown dataset {name!r}{suggestion(name, datasets.names())}")
+        return name
+
+    @field_validator("arch")
+    @classmethod
+    def _known_arch(cls, name: str) -> str:
+        if name not in models.names():
+            raise ValueError(f"unknown arch {name!r}{suggestion(name, models.names())}")
+        return name
+
+    @field_validator("sigmas", "seeds")
+    @classmethod
+    def _distinct(cls, values: list) -> list:
+        if len(set(values)) < len(values):
+            raise ValueError("a value stands twice")
+        return values
+
+    @model_validator(mode="after")
+    def _sound(self) -> Experiment:
+        self.certification.indices(datasets.describe(self.dataset).test_images)
+        cells: dict[tuple, Point] = {}
+        for run in self.runs():
+            point = run.point
+            cell = (run.label, point.sigma, point.weight, point.seed)
+            if cells.setdefault(cell, point) != point:
+                raise ValueError(
+                    f"two methods labelled {run.label!r} share sigma {point.sigma:g} and lambda "
+                    f"{point.weight:g} with different settings; give them different labels"
+                )
+        return self
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run, in the order of the methods."""
+        for entry in self.methods:
+            for sigma, weight, seed in product(
+                entry.sigmas or self.sigmas, entry.lambdas, self.seeds
+            ):
+                yield Run(
+                    entry.title,
+                    Point(
+                        dataset=self.dataset,
+                        arch=self.arch,
+                        method=entry.method,
+                        sigma=sigma,
+                        weight=weight,
+                        seed=seed,
+                        training=entry.training,
+                        parameters=entry.parameters,
+                    ),
+                )
+
+
+class Config(Section):
+    """The whole configuration. A preset replaces ``experiments``; the other keys merge."""
+
+    data_dir: str = "data"
+    """Folder of the data sets, in torchvision's layout; what is absent is downloaded there."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training and certification run: auto takes a GPU where there is one."""
+
+    threads: int = Field(1, ge=1)
+    """CPU threads of each training and certification job."""
+
+    experiments: list[Experiment] = Field(min_length=1)
+    """The reports to make."""
+
+    @field_validator("experiments")
+    @classmethod
+    def _distinct_names(cls, experiments: list[Experiment]) -> list[Experiment]:
+        names = [experiment.name for experiment in experiments]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two experiments are called {name!r}")
+        return experiments
+
+
+def read(content: dict[str, Any]) -> Config:
+    """Return the validated configuration.
+
+    Raises UserError with one line that names the first wrong key and what to write instead.
+    """
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"config: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's first error as one line: the key, what is wrong, the nearest name."""
+    first = error.errors()[0]
+    place = _place(first["loc"])
+    key = str(first["loc"][-1]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return f"{place}: unknown key{suggestion(key, _keys())}"
+    if first["type"] == "missing":
+        return f"{place}: this key is required"
+    if first["type"] == "union_tag_not_found":
+        return f"{place}.method: this key is required"
+    if first["type"] == "union_tag_invalid":
+        name = first["ctx"]["tag"]
+        return f"{place}.method: unknown method {name!r}{suggestion(name, methods.names())}"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    if isinstance(value, str | int | float) and first["type"] != "value_error":
+        message += f", not {value!r}"
+    return f"{place}: {message}" if place else message
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    """Return ``experiments[0].methods[1].training.lr`` for pydantic's location of an error."""
+    place = ""
+    for before, part in zip((None, *location), location, strict=False):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif not (isinstance(before, int) and part in methods.names()):  # a union's tag
+            place += f".{part}"
+    return place.removeprefix(".")
+
+
+def _keys() -> set[str]:
+    """Return all keys that a configuration may hold."""
+    entries = get_args(get_args(AnyEntry)[0]) or (get_args(AnyEntry)[0],)
+    waiting: list[type[BaseModel]] = [Config, Experiment, Protocol, Training, *entries]
+    waiting += [methods.load(name) for name in methods.names()]
+    return {field.alias or key for model in waiting for key, field in model.model_fields.items()}

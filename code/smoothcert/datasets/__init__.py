@@ -1,0 +1,38 @@
+"""The data sets: one module each, found by its file name.
+
+Importing this package or one of its modules loads no torch: the workflow's dry run reads what
+the modules declare.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from smoothcert.datasets.base import Dataset, Description
+from smoothcert.errors import UserError, suggestion
+
+
+def names() -> list[str]:
+    """Return the names of all data sets: the modules of this package."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+
+
+def describe(name: str) -> Description:
+    """Return what is known of the data set ``name`` without loading it."""
+    return _module(name).DESCRIPTION
+
+
+def load(name: str, data_dir: Path) -> Dataset:
+    """Return the data set ``name`` in memory, downloading into ``data_dir`` what is absent.
+
+    Raises UserError if the name is unknown or the files are missing or corrupt.
+    """
+    return _module(name).load(data_dir)
+
+
+def _module(name: str):
+    if name not in names():
+        raise UserError(f"unknown dataset {name!r}{suggestion(name, names())}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,114 @@
+"""Fingerprints of the code behind each stage: they change when its meaning does.
+
+A stage's fingerprint covers the modules that its entry modules import, directly or not, within
+this package. Each module counts as its syntax tree, without comments, docstrings and the other
+bare strings that document attributes. Methods, data sets and architectures are found by name at
+run time, which no import statement shows; a stage therefore names the ones it uses.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from smoothcert.point import Point
+
+PACKAGE = Path(__file__).parent
+
+
+def of_data(dataset: str) -> str:
+    """Return the fingerprint of preparing ``dataset``."""
+    return fingerprint(f"smoothcert.datasets.{dataset}")
+
+
+def of_training(point: Point) -> str:
+    """Return the fingerprint of training ``point``."""
+    return fingerprint(
+        "smoothcert.train",
+        f"smoothcert.datasets.{point.dataset}",
+        f"smoothcert.methods.{point.method}",
+        f"smoothcert.models.{point.arch}",
+    )
+
+
+def of_certification(dataset: str, arch: str) -> str:
+    """Return the fingerprint of certifying a classifier of ``arch`` on ``dataset``."""
+    return fingerprint(
+        "smoothcert.smoothing.certify",
+        f"smoothcert.datasets.{dataset}",
+        f"smoothcert.models.{arch}",
+    )
+
+
+@cache
+def fingerprint(*modules: str) -> str:
+    """Return 16 hexadecimal digits for the code of ``modules`` and all that they import.
+
+    Non-Python files beside an imported package's modules (templates, styles) count by content.
+    """
+    total = hashlib.sha256()
+    for path in sorted(_closure(modules)):
+        total.update(f"{path.relative_to(PACKAGE)}\0".encode())
+        total.update(_meaning(path))
+    return total.hexdigest()[:16]
+
+
+def _closure(modules: tuple[str, ...]) -> set[Path]:
+    found: set[Path] = set()
+    waiting = [path for module in modules for path in _files(module)]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [p for module in _imports(path) for p in _files(module)]
+    return found
+
+
+def _files(module: str) -> list[Path]:
+    """Return the module's file, its packages' ``__init__`` files and a package's resources."""
+    names = module.split(".")[1:]
+    parents = [PACKAGE.joinpath(*names[:depth]) for depth in range(len(names))]
+    files = [parent / "__init__.py" for parent in parents]
+    place = PACKAGE.joinpath(*names)
+    if place.is_dir():
+        resources = (p for p in place.iterdir() if p.suffix in {".html", ".css", ".js"})
+        files += [place / "__init__.py", *resources]
+    else:
+        files.append(place.with_suffix(".py"))
+    return [path for path in files if path.is_file()]
+
+
+@cache
+def _imports(path: Path) -> list[str]:
+    if path.suffix != ".py":
+        return []
+    found = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # ``from package import name`` may import a module or an attribute of the package.
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in found if name.split(".")[0] == "smoothcert"]
+
+
+@cache
+def _meaning(path: Path) -> bytes:
+    if path.suffix != ".py":
+        return path.read_bytes()
+    return ast.unparse(_WithoutStrings().visit(_tree(path))).encode()
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+class _WithoutStrings(ast.NodeTransformer):
+    """Drops strings that stand alone as statements: they document and do nothing."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return node

@@ -1,0 +1,64 @@
+"""The networks: one module an architecture, found by its file name, behind a normalisation."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smoothcert.errors import UserError, suggestion
+
+if TYPE_CHECKING:
+    from smoothcert.datasets import Description
+    from smoothcert.models.classifier import Classifier
+
+_SUPPORT = {"classifier"}
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All that is needed to build a classifier before its weights are loaded."""
+
+    arch: str
+    channels: int
+    size: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, arch: str, data: Description) -> Specification:
+        """Return the specification of ``arch`` for the images of a data set."""
+        return cls(arch, data.channels, data.size, data.classes, data.mean, data.std)
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Specification:
+        """Return the specification from its form in a checkpoint, where tuples are lists."""
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in content.items()})
+
+
+def names() -> list[str]:
+    """Return the names of all architectures: the modules of this package."""
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in modules if name not in _SUPPORT)
+
+
+def build(specification: Specification) -> Classifier:
+    """Return a classifier with fresh weights, drawn from torch's global generator.
+
+    Raises UserError if the architecture is unknown or does not take such images.
+    """
+    from smoothcert.models.classifier import Classifier
+
+    arch = specification.arch
+    if arch not in names():
+        raise UserError(f"unknown arch {arch!r}{suggestion(arch, names())}")
+    module = importlib.import_module(f"{__name__}.{arch}")
+    if specification.size != module.SIZE:
+        raise UserError(
+            f"arch {arch} takes images of {module.SIZE}x{module.SIZE} pixels, "
+            f"not {specification.size}x{specification.size}; choose another arch"
+        )
+    network = module.Network(specification.channels, specification.classes)
+    return Classifier(network, specification)

@@ -1,0 +1,196 @@
+"""Certificate tables: their columns, how they grow row by row, and how they are read back."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from smoothcert import files
+from smoothcert.errors import UserError
+from smoothcert.progress import say
+
+ABSTAIN = -1
+"""The ``predict`` of an image that is not certified."""
+
+TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
+PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
+"""The columns of the published logs, which come first in ours."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One image's row."""
+
+    idx: int
+    """Index among the test images."""
+    label: int
+    predict: int
+    """Certified class, or -1 for an abstention."""
+    radius: float
+    """Certified L2 radius on the [0, 1] pixel scale; 0 for an abstention."""
+    correct: int
+    """1 if ``predict`` is the label, else 0."""
+    time: float
+    """Seconds."""
+    top: int
+    """Class that the n0 votes chose."""
+    count0: int
+    """Votes for ``top`` among the n0 that chose it."""
+    n0: int
+    count: int
+    """Votes for ``top`` among the n fresh ones."""
+    n: int
+    p_lower: float
+    """Lower confidence bound on the probability of ``top``."""
+
+
+COLUMNS = tuple(field.name for field in fields(Certificate))
+
+
+class PartialTable:
+    """A certificate table while it is written: ``certificates.tsv.partial`` and its description.
+
+    The description carries an ``identity``; rows of another identity are set aside.
+    """
+
+    def __init__(self, folder: Path, description: dict[str, Any]):
+        self._folder = folder
+        self._description = description
+        self._rows = folder / f"{TABLE}.partial"
+        self._about = folder / f"{DESCRIPTION}.partial"
+        self._radii: list[float] = []
+        self._abstentions = 0
+        self.done: set[int] = set()
+        """Indices of the images whose rows are written."""
+        files.make_folder(folder)
+        if self._rows.exists() and not self._same():
+            aside = self._rows.with_name(f"{self._rows.name}.aside")
+            self._rows.replace(aside)
+            say(f"{self._rows} is of other weights or settings: set aside as {aside.name}")
+        if not self._rows.exists():
+            files.write_json(self._about, description)
+            files.write_text(self._rows, "\t".join(COLUMNS) + "\n")
+        else:
+            self._continue()
+        self._handle: IO[str] = self._open()
+
+    def append(self, certificate: Certificate) -> None:
+        """Write one row, so that a kill right after it loses nothing.
+
+        Raises UserError if the file cannot be written; the whole rows before it stay.
+        """
+        try:
+            self._handle.write("\t".join(_exact(value) for value in astuple(certificate)) + "\n")
+            self._handle.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self._rows}: {error.strerror}; its {len(self.done)} whole rows "
+                "are kept, and the same command continues after them"
+            ) from error
+        self._count(certificate.idx, certificate.radius, certificate.correct, certificate.predict)
+
+    def finish(self) -> None:
+        """Give the complete table its final name."""
+        self._handle.close()
+        files.write_json(self._folder / DESCRIPTION, self._description)
+        self._rows.replace(self._folder / TABLE)
+        self._about.unlink()
+
+    def summary(self) -> str:
+        """Return ACR so far with its standard error, and the share of abstentions."""
+        radii = np.array(self._radii)
+        error = radii.std(ddof=1) / len(radii) ** 0.5 if len(radii) > 1 else float("nan")
+        abstained = self._abstentions / len(radii)
+        return f"ACR {radii.mean():.4f} ± {error:.4f}  abstained {abstained:.1%}"
+
+    def _same(self) -> bool:
+        try:
+            return files.read_json(self._about)["identity"] == self._description["identity"]
+        except (UserError, KeyError, TypeError):
+            return False
+
+    def _continue(self) -> None:
+        """Drop a torn last line and take note of the rows before it."""
+        content = self._rows.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            files.write_bytes(self._rows, whole)
+        for row in _parse(self._rows).itertuples():
+            self._count(row.idx, row.radius, row.correct, row.predict)
+        say(f"continuing after {len(self.done)} rows of {self._rows}")
+
+    def _count(self, index: int, radius: float, correct: int, predict: int) -> None:
+        self.done.add(index)
+        self._radii.append(radius * correct)
+        self._abstentions += predict == ABSTAIN
+
+    def _open(self) -> IO[str]:
+        try:
+            return self._rows.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {self._rows}: {error.strerror}") from error
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the finished certificates in ``folder``, sorted by image, and their description.
+
+    Raises UserError if a file is missing or damaged, or if an image of the subset has no row or
+    several.
+    """
+    description = files.read_json(folder / DESCRIPTION)
+    return read_table(folder / TABLE, description["images"]), description
+
+
+def read_table(path: Path, images: int) -> pd.DataFrame:
+    """Return the certificates of ``images`` images from a table of ours or a published log.
+
+    The columns are at least those of the published logs, ``time`` in seconds. Raises UserError
+    if the file is missing or damaged or if rows are missing or duplicate.
+    """
+    table = _parse(path)
+    duplicates = table["idx"].duplicated()
+    if duplicates.any():
+        raise UserError(
+            f"{path} has {duplicates.sum()} duplicate rows (image {table['idx'][duplicates].iloc[0]}"
+            ", for one); delete the file and certify again"
+        )
+    if len(table) != images:
+        raise UserError(
+            f"{path} has {len(table)} rows for {images} images; an incomplete table is never "
+            "averaged: certify the rest"
+        )
+    return table.sort_values("idx", ignore_index=True)
+
+
+def _parse(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, sep="\t", dtype={"time": str}, float_precision="round_trip")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as a table: {str(error).splitlines()[0]}"
+        ) from error
+    missing = [name for name in PUBLISHED_COLUMNS if name not in table]
+    if missing:
+        raise UserError(f"{path} has no column {', '.join(missing)}")
+    try:
+        table["time"] = pd.to_timedelta(
+            table["time"].where(table["time"].str.contains(":"), table["time"] + "s")
+        ).dt.total_seconds()
+        whole = [
+            name for name in COLUMNS if name in table and Certificate.__annotations__[name] == "int"
+        ]
+        table = table.astype({**dict.fromkeys(whole, "int64"), "radius": "float64"})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} has a damaged row: {str(error).splitlines()[0]}") from error
+    return table
+
+
+def _exact(value: float) -> str:
+    """Return the shortest text that reads back as the same number."""
+    return repr(value)

@@ -1,0 +1,1 @@
+"""Randomized smoothing (Cohen et al., ICML 2019): votes under noise, bounds, certificates."""

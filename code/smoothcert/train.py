@@ -1,0 +1,185 @@
+"""The training loop: schedule, minibatches, resume, log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smoothcert import checkpoint, datasets, files, fingerprint, models
+from smoothcert.datasets.base import Dataset, to_unit
+from smoothcert.device import describe
+from smoothcert.errors import UserError
+from smoothcert.methods.base import Method, Smoothing
+from smoothcert.models.classifier import Classifier
+from smoothcert.point import Point
+from smoothcert.progress import Progress, say
+from smoothcert.provenance import provenance
+from smoothcert.seeds import derive_seed
+
+MODEL, LOG, RESUME = "model.pt", "train.tsv", "resume.pt"
+
+Row = dict[str, float]
+
+
+def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> None:
+    """Train ``point`` and write ``model.pt`` and ``train.tsv`` into ``folder``.
+
+    After every epoch the state is saved beside them in ``resume.pt``, from which the next call
+    continues to the weights that an uninterrupted run reaches. A resume file of other settings,
+    seed, code or data is set aside. The same point on the same device, precision, thread count
+    and versions gives the same weights, since all randomness of an epoch depends on (seed,
+    epoch) alone.
+
+    Raises UserError if the loss is not finite, naming epoch and batch; the last good resume file
+    stays.
+    """
+    record = provenance(device, fingerprint.of_training(point), data.checksum)
+    identity = files.digest([point.content, record["code"], record["data"]])
+    state = _State.start(point, device)
+    rows = state.resume(folder / RESUME, identity)
+    images = data.train_images.to(device)
+    labels = data.train_labels.to(device)
+    say(f"training {point} on {describe(device)}")
+    progress = Progress(point.training.epochs, "epoch", done=len(rows), seconds_between_lines=0)
+    for epoch in range(len(rows), point.training.epochs):
+        rows.append(_epoch(point, epoch, state, images, labels))
+        state.save(folder / RESUME, identity, rows)
+        progress.step(_summary(rows[-1]))
+    progress.close()
+    files.write_text(folder / LOG, _table(rows))
+    checkpoint.save(folder / MODEL, state.classifier, point, record)
+    (folder / RESUME).unlink(missing_ok=True)
+
+
+@dataclass
+class _State:
+    """What changes from step to step."""
+
+    classifier: Classifier
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def start(cls, point: Point, device: torch.device) -> _State:
+        """Return a classifier with weights drawn from the point's seed, and its optimizer."""
+        torch.manual_seed(derive_seed(point.seed, "weights"))
+        specification = models.Specification.of(point.arch, datasets.describe(point.dataset))
+        classifier = models.build(specification).to(device, memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            classifier.parameters(),
+            lr=point.training.lr,
+            momentum=point.training.momentum,
+            weight_decay=point.training.weight_decay,
+        )
+        return cls(classifier, optimizer)
+
+    def resume(self, path: Path, identity: str) -> list[Row]:
+        """Load the state at ``path`` if it is of this run; return the rows of its epochs."""
+        if not path.exists():
+            return []
+        try:
+            content = checkpoint.read(path)
+            reason = None if content["identity"] == identity else "is of another run"
+        except (UserError, KeyError, TypeError):
+            reason = "cannot be read"
+        if reason:
+            aside = path.with_name(f"{path.name}.aside")
+            path.replace(aside)
+            say(f"{path} {reason}: set aside as {aside.name}, starting afresh")
+            return []
+        self.classifier.load_state_dict(content["classifier"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        say(f"resuming after epoch {len(content['rows'])} from {path}")
+        return content["rows"]
+
+    def save(self, path: Path, identity: str, rows: list[Row]) -> None:
+        """Save the state after the epochs of ``rows``."""
+        content: dict[str, Any] = {
+            "identity": identity,
+            "rows": rows,
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        checkpoint.write(path, content)
+
+
+def _epoch(point: Point, epoch: int, state: _State, images: Tensor, labels: Tensor) -> Row:
+    """Train one epoch; return its row of the log."""
+    started = time.perf_counter()
+    device = images.device
+    generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "epoch", epoch))
+    smoothing = Smoothing(point.sigma, epoch, generator)
+    training = point.training
+    for group in state.optimizer.param_groups:
+        group["lr"] = training.learning_rate(epoch)
+    state.classifier.train()
+    steps = []
+    order = torch.randperm(len(images), generator=generator, device=device)
+    for batch in order.split(training.batch_size):
+        for part in minibatches(batch, point.parameters):
+            inputs = to_unit(images[part]).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+                terms = point.parameters.loss(
+                    state.classifier, inputs, labels[part], smoothing, point.weight
+                )
+            loss = terms.classification + terms.regularizer
+            state.optimizer.zero_grad()
+            loss.backward()
+            state.optimizer.step()
+            # Kept on the device: reading a value would make the GPU wait at every step.
+            values = torch.stack([loss.detach(), terms.regularizer.detach(), terms.hits])
+            steps.append(torch.cat([values, values.new_tensor([len(part)])]))
+    log = torch.stack(steps).double().cpu()
+    _refuse_not_finite(log[:, 0], epoch, point)
+    loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()
+    return {
+        "epoch": epoch + 1,
+        "lr": training.learning_rate(epoch),
+        "loss": float(loss),
+        "regularizer": float(regularizer),
+        "noisy_accuracy": float(hits),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def minibatches(batch: Tensor, method: Method) -> list[Tensor]:
+    """Return the consecutive parts of ``batch``, each of which gets its own optimizer step.
+
+    B images make m parts of B // m images; a remainder is dropped. (Salman et al. 2019 and
+    Jeong & Shin 2020, as released: an epoch with m noises has m times the steps.)
+    """
+    size = len(batch) // method.minibatches
+    if size == 0:
+        return []
+    return list(batch[: size * method.minibatches].split(size))
+
+
+def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        batch = int(bad[0]) // point.parameters.minibatches
+        raise UserError(
+            f"the loss of {point} became {losses[bad[0]].item()} in epoch {epoch + 1}, "
+            f"batch {batch + 1}; lower training.lr (the state after epoch {epoch} is kept)"
+        )
+
+
+def _table(rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _summary(row: Row) -> str:
+    return (
+        f"loss {row['loss']:.4f}  regularizer {row['regularizer']:.4f}  "
+        f"noisy accuracy {row['noisy_accuracy']:.4f}  lr {row['lr']:g}  {row['seconds']:.1f} s"
+    )
