@@ -186,6 +186,36 @@ class Experiment(Section):
                 )
         return self
 
+    @property
+    def heading(self) -> str:
+        """Return the title, or the name."""
+        return self.title or self.name
+
+    def manifest(self, results: str) -> dict[str, Any]:
+        """Return what the experiment consists of, for the analysis: protocol, settings, runs.
+
+        The folders of the runs lie below ``results``.
+        """
+        runs = [
+            {
+                "label": run.label,
+                "point": run.point.content,
+                "folder": f"{results}/{run.point.folder}",
+                "certificates": f"{results}/{run.point.folder}/{self.certification.folder}",
+            }
+            for run in self.runs()
+        ]
+        return {
+            "name": self.name,
+            "title": self.heading,
+            "dataset": self.dataset,
+            "arch": self.arch,
+            "radius_step": self.radius_step,
+            "protocol": self.certification.model_dump(mode="json"),
+            "configuration": self.model_dump(mode="json"),
+            "runs": runs,
+        }
+
     def runs(self) -> Iterator[Run]:
         """Yield every run, in the order of the methods."""
         for entry in self.methods:

@@ -40,7 +40,8 @@ def _free_gpu() -> int:
         return 0
     for index in range(count):
         uuid = torch.cuda.get_device_properties(index).uuid
-        handle = Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{uuid}.lock").open("a")
+        lock = Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{uuid}.lock")
+        handle = lock.open("a")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

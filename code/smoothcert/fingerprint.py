@@ -42,6 +42,11 @@ def of_certification(dataset: str, arch: str) -> str:
     )
 
 
+def of_stage(module: str) -> str:
+    """Return the fingerprint of an analysis stage, whose entry is ``smoothcert.<module>``."""
+    return fingerprint(f"smoothcert.{module}")
+
+
 @cache
 def fingerprint(*modules: str) -> str:
     """Return 16 hexadecimal digits for the code of ``modules`` and all that they import.
@@ -108,7 +113,7 @@ def _tree(path: Path) -> ast.Module:
 class _WithoutStrings(ast.NodeTransformer):
     """Drops strings that stand alone as statements: they document and do nothing."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             return None
         return node

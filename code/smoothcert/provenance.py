@@ -27,7 +27,7 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
         "data": data,
         "device": describe(device),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 

@@ -103,9 +103,9 @@ class PartialTable:
     def summary(self) -> str:
         """Return ACR so far with its standard error, and the share of abstentions."""
         radii = np.array(self._radii)
-        error = radii.std(ddof=1) / len(radii) ** 0.5 if len(radii) > 1 else float("nan")
+        spread = f" ± {radii.std(ddof=1) / len(radii) ** 0.5:.4f}" if len(radii) > 1 else ""
         abstained = self._abstentions / len(radii)
-        return f"ACR {radii.mean():.4f} ± {error:.4f}  abstained {abstained:.1%}"
+        return f"ACR {radii.mean():.4f}{spread}  abstained {abstained:.1%}"
 
     def _same(self) -> bool:
         try:
@@ -152,11 +152,11 @@ def read_table(path: Path, images: int) -> pd.DataFrame:
     if the file is missing or damaged or if rows are missing or duplicate.
     """
     table = _parse(path)
-    duplicates = table["idx"].duplicated()
-    if duplicates.any():
+    duplicates = table["idx"][table["idx"].duplicated()]
+    if len(duplicates):
         raise UserError(
-            f"{path} has {duplicates.sum()} duplicate rows (image {table['idx'][duplicates].iloc[0]}"
-            ", for one); delete the file and certify again"
+            f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
+            "delete the file and certify again"
         )
     if len(table) != images:
         raise UserError(

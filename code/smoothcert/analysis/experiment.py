@@ -1,0 +1,212 @@
+"""An experiment's manifest and its runs, read once for tables, figures and report."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from smoothcert import datasets, files, records
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+from smoothcert.smoothing.protocol import Protocol
+
+TRAINING_LOG = "train.tsv"
+TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method as tables and figures list it."""
+
+    label: str
+    weight: float | None
+    """lambda where the experiment sweeps it at one sigma, else None."""
+
+    @property
+    def title(self) -> str:
+        """Return the label, with lambda where it tells rows apart."""
+        return self.label if self.weight is None else f"{self.label}, λ = {self.weight:g}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained and certified point."""
+
+    row: Row
+    point: Point
+    protocol: Protocol
+    folder: Path
+    certificates: Path
+    """Folder of the certificates, below ``folder``."""
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """Return what stands beside the certificates.
+
+        Raises UserError if they are of another point or protocol than the manifest says.
+        """
+        path = self.certificates / records.DESCRIPTION
+        description = files.read_json(path)
+        for key, expected in (
+            ("point", self.point.content),
+            ("protocol", self.protocol.model_dump(mode="json")),
+        ):
+            if description.get(key) != expected:
+                raise UserError(f"{path} is of another {key} than the manifest; certify again")
+        return description
+
+    def read_certificates(self) -> pd.DataFrame:
+        """Return the certificates of the protocol's images, sorted by image.
+
+        Raises UserError if a row is missing, duplicate or of an image outside the subset.
+        """
+        images = subset(self.point.dataset, self.protocol)
+        path = self.certificates / records.TABLE
+        table = records.read_table(path, len(images))
+        if table["idx"].tolist() != list(images):
+            raise UserError(f"{path} has other images than subset {self.protocol.subset}")
+        return table
+
+    def read_training(self) -> pd.DataFrame:
+        """Return the training log, a row an epoch."""
+        return read_training(self.folder)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A manifest: what one report compares, all under one protocol."""
+
+    name: str
+    title: str
+    dataset: str
+    arch: str
+    radius_step: float
+    protocol: Protocol
+    configuration: dict[str, Any]
+    """The experiment's section of the configuration, to be shown."""
+    runs: tuple[Run, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Return the rows in the order of the configuration."""
+        return list(dict.fromkeys(run.row for run in self.runs))
+
+    @property
+    def sigmas(self) -> list[float]:
+        """Return the noise levels, ascending."""
+        return sorted({run.point.sigma for run in self.runs})
+
+    @property
+    def seeds(self) -> list[int]:
+        """Return the seeds, ascending."""
+        return sorted({run.point.seed for run in self.runs})
+
+    @property
+    def images(self) -> int:
+        """Return how many test images each run certifies."""
+        return len(subset(self.dataset, self.protocol))
+
+    @cached_property
+    def cells(self) -> dict[tuple[Row, float], list[Run]]:
+        """Return the runs, one a seed, of each row and sigma."""
+        cells = defaultdict(list)
+        for run in self.runs:
+            cells[run.row, run.point.sigma].append(run)
+        return dict(cells)
+
+
+def load(manifest: Path) -> Experiment:
+    """Return the experiment that ``manifest`` describes; paths stay relative to the caller's.
+
+    Raises UserError if the file is missing or is not a manifest, or if a run stands in it twice.
+    """
+    content = files.read_json(manifest)
+    try:
+        return _experiment(manifest, content)
+    except KeyError as error:
+        raise UserError(f"{manifest} is not a manifest: it has no key {error}") from error
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{manifest} is not a manifest: {reason}") from error
+
+
+def subset(dataset: str, protocol: Protocol) -> range:
+    """Return the indices of the test images that ``protocol`` certifies, or raise UserError."""
+    try:
+        return protocol.indices(datasets.describe(dataset).test_images)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def read_training(folder: Path) -> pd.DataFrame:
+    """Return the training log in a run's folder, a row an epoch, or raise UserError."""
+    path = folder / TRAINING_LOG
+    try:
+        log = pd.read_csv(path, sep="\t", float_precision="round_trip")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as a table: {reason}") from error
+    missing = [name for name in TRAINING_COLUMNS if name not in log]
+    if missing:
+        raise UserError(f"{path} has no column {', '.join(missing)}")
+    if log.empty:
+        raise UserError(f"{path} has no epochs")
+    return log
+
+
+def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
+    protocol = Protocol(**content["protocol"])
+    entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
+    if not entries:
+        raise UserError(f"{manifest} lists no runs")
+    swept = _swept(entries)
+    runs = tuple(
+        Run(
+            row=Row(label, point.weight if label in swept else None),
+            point=point,
+            protocol=protocol,
+            folder=Path(entry["folder"]),
+            certificates=Path(entry["certificates"]),
+        )
+        for (label, point), entry in zip(entries, content["runs"], strict=True)
+    )
+    _refuse_twice(manifest, runs)
+    return Experiment(
+        name=content["name"],
+        title=content["title"] or content["name"],
+        dataset=content["dataset"],
+        arch=content["arch"],
+        radius_step=content["radius_step"],
+        protocol=protocol,
+        configuration=content["configuration"],
+        runs=runs,
+    )
+
+
+def _swept(entries: list[tuple[str, Point]]) -> set[str]:
+    """Return the labels with several lambdas at one sigma.
+
+    A label with one lambda a sigma, as tuned in the papers, is one row.
+    """
+    weights = defaultdict(set)
+    for label, point in entries:
+        weights[label, point.sigma].add(point.weight)
+    return {label for (label, _), found in weights.items() if len(found) > 1}
+
+
+def _refuse_twice(manifest: Path, runs: tuple[Run, ...]) -> None:
+    counts = Counter((run.row.title, run.point.sigma, run.point.seed) for run in runs)
+    (title, sigma, seed), most = counts.most_common(1)[0]
+    if most > 1:
+        raise UserError(f"{manifest} lists {title} at sigma {sigma:g} with seed {seed} twice")
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.split())

@@ -1,0 +1,105 @@
+"""The metrics of certificates, each the mean over all test images of a value of the image.
+
+Certificates are a DataFrame with the columns of ``smoothcert.records``, one row an image. An
+abstention is wrong at every radius. Comparisons with a radius use >=. (Cohen et al. 2019, section
+4; ACR: Zhai et al. 2020, section 5.1.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from smoothcert.records import ABSTAIN
+
+ACR = "acr"
+"""Average certified radius: the mean of radius x correct, on the [0, 1] pixel scale."""
+CERTIFIED = "certified_accuracy"
+"""Share of images certified correct at a radius; at radius 0, the papers' clean accuracy."""
+ABSTENTION = "abstention"
+"""Share of images without a certificate."""
+AT_CAP = "at_cap"
+"""Share of images whose n votes were unanimous: no method can raise their radius at this n."""
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Where the distribution of the lower bound on p_A is described."""
+
+
+class Quantity(NamedTuple):
+    """A metric, at a radius where it needs one."""
+
+    metric: str
+    radius: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Means over seeds and images with their two spreads, arrays of one shape."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    """Sample standard deviation over seeds (ddof = 1); NaN for one seed."""
+    standard_error: NDArray[np.float64]
+    """Of ``mean``, for images drawn at random: the seeds share their images and are paired."""
+    seeds: int
+
+
+def radii(step: float, cap: float) -> NDArray[np.float64]:
+    """Return 0, step, 2 step, ... up to and including ``cap``."""
+    return np.round(np.arange(int(cap / step + 1e-9) + 1) * step, 10)
+
+
+def credited_radius(certificates: pd.DataFrame) -> NDArray[np.float64]:
+    """Return each image's contribution (images,) to the ACR: radius x correct."""
+    return (certificates["radius"] * certificates["correct"]).to_numpy(float)
+
+
+def certified(certificates: pd.DataFrame, at: ArrayLike) -> NDArray[np.bool_]:
+    """Return whether each image is certified correct at each radius, (images, radii)."""
+    correct = certificates["correct"].to_numpy(bool)
+    return correct[:, None] & (certificates["radius"].to_numpy()[:, None] >= np.asarray(at))
+
+
+def quantities(at: NDArray[np.float64]) -> list[Quantity]:
+    """Return what the columns of ``image_values`` are."""
+    return [
+        Quantity(ACR),
+        *(Quantity(CERTIFIED, float(radius)) for radius in at),
+        Quantity(ABSTENTION),
+        Quantity(AT_CAP),
+    ]
+
+
+def image_values(certificates: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values (images, quantities) whose means are the metrics."""
+    return np.column_stack(
+        [
+            credited_radius(certificates),
+            certified(certificates, at),
+            certificates["predict"] == ABSTAIN,
+            certificates["count"] == certificates["n"],
+        ]
+    )
+
+
+def over_seeds(values: ArrayLike) -> Estimate:
+    """Return the estimate from values (seeds, images, ...) of the same images in every seed."""
+    values = np.asarray(values, float)
+    seeds, images = values.shape[:2]
+    means = values.mean(1)
+    unknown = np.full(means.shape[1:], np.nan)
+    return Estimate(
+        mean=means.mean(0),
+        std=means.std(0, ddof=1) if seeds > 1 else unknown,
+        standard_error=values.mean(0).std(0, ddof=1) / images**0.5 if images > 1 else unknown,
+        seeds=seeds,
+    )
+
+
+def p_lower_quantiles(certificates: pd.DataFrame) -> dict[float, float]:
+    """Return the quantiles over all images of the lower confidence bound on p_A."""
+    return {q: float(v) for q, v in certificates["p_lower"].quantile(list(QUANTILES)).items()}

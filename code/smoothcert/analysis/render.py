@@ -1,0 +1,228 @@
+"""A table in four formats: CSV for machines, Markdown, LaTeX (booktabs) and HTML for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from smoothcert import files
+from smoothcert.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A formatted value."""
+
+    text: str
+    spread: str = ""
+    """What stands behind the ± sign."""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading; numbers stand to the right, words to the left."""
+
+    heading: str
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows under one heading."""
+
+    heading: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: ``data`` holds the numbers, ``blocks`` show them."""
+
+    name: str
+    title: str
+    notes: Sequence[str]
+    """Sentences below the title: protocol, meaning of the spread."""
+    blocks: Sequence[Block]
+    data: pd.DataFrame
+
+
+def write(table: Table, folder: Path) -> None:
+    """Write ``<name>.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``."""
+    for suffix, content in FORMATS.items():
+        files.write_text(folder / f"{table.name}.{suffix}", content(table))
+
+
+def read_fragment(page: Path) -> str:
+    """Return the ``<figure>`` of a page that ``write`` wrote, to stand in another page.
+
+    Raises UserError if the page is missing or another one.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {page}; write the tables first") from error
+    start, end = text.find("<figure"), text.rfind("</figure>")
+    if start < 0 or end < 0:
+        raise UserError(f"{page} is not a table of this program; write the tables anew")
+    return text[start:end] + "</figure>"
+
+
+def _csv(table: Table) -> str:
+    return table.data.to_csv(index=False, lineterminator="\n")
+
+
+# Markdown
+
+_MARKDOWN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|*_`[]~#"}}
+)
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"## {_md(table.title)}", "", _md(" ".join(table.notes))]
+    for block in table.blocks:
+        if block.heading:
+            lines += ["", f"### {_md(block.heading)}"]
+        rule = [":---" if column.words else "---:" for column in block.columns]
+        head = [_md(column.heading) for column in block.columns]
+        body = [[_markdown_cell(cell) for cell in row] for row in block.rows]
+        lines += ["", *(f"| {' | '.join(row)} |" for row in (head, rule, *body))]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _md(cell.text)
+    text = f"**{text}**" if cell.best else text
+    return f"{text} ± {cell.spread}" if cell.spread else text
+
+
+def _md(text: str) -> str:
+    return text.translate(_MARKDOWN)
+
+
+# LaTeX
+
+_LATEX = str.maketrans(
+    {
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+        "±": r"$\pm$", "≥": r"$\geq$", "σ": r"$\sigma$", "λ": r"$\lambda$", "α": r"$\alpha$",
+        "₀": "$_0$", "–": "--", "×": r"$\times$",
+    }
+)  # fmt: skip
+
+
+def _latex(table: Table) -> str:
+    lines = [
+        r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(table.title)}. {_tex(' '.join(table.notes))}}}",
+        rf"\label{{tab:{table.name}}}",
+    ]
+    for block in table.blocks:
+        if block.heading:
+            lines += ["", rf"\medskip{_tex(block.heading)}\par\smallskip"]
+        layout = "".join("l" if column.words else "r" for column in block.columns)
+        rows = [[_latex_cell(cell) for cell in row] for row in block.rows]
+        lines += [
+            # As wide as it is, but no wider than the page.
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{layout}}}",
+            r"\toprule",
+            " & ".join(_tex(column.heading) for column in block.columns) + r" \\",
+            r"\midrule",
+            *(" & ".join(row) + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}}",
+        ]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _tex(cell.text)
+    text = rf"\textbf{{{text}}}" if cell.best else text
+    return rf"{text} $\pm$ {cell.spread}" if cell.spread else text
+
+
+def _tex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+# HTML
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
+figure {{ margin: 1rem }}
+figcaption p {{ margin: .3rem 0; max-width: 48rem }}
+.scroll {{ overflow-x: auto }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }}
+caption {{ text-align: left; font-weight: 600; padding-bottom: .3rem }}
+th, td {{ padding: .25rem .7rem; text-align: right; white-space: nowrap }}
+th {{ border-bottom: 1px solid }}
+.words {{ text-align: left }}
+</style>
+{figure}
+</html>
+"""
+
+
+def _html(table: Table) -> str:
+    return _PAGE.format(title=escape(table.title), figure=_figure(table))
+
+
+def _figure(table: Table) -> str:
+    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    lines = [
+        f'<figure class="table" id="table-{table.name}">',
+        f"<figcaption><h3>{escape(table.title)}</h3>{notes}</figcaption>",
+    ]
+    for block in table.blocks:
+        name = escape(f"{table.title} {block.heading}".strip())
+        # A region that scrolls must take the keyboard's focus.
+        lines += [f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">', "<table>"]
+        if block.heading:
+            lines.append(f"<caption>{escape(block.heading)}</caption>")
+        head = (
+            f'<th scope="col"{_class(column)}>{escape(column.heading)}</th>'
+            for column in block.columns
+        )
+        lines.append(f"<thead><tr>{''.join(head)}</tr></thead>")
+        lines.append("<tbody>")
+        for row in block.rows:
+            cells = zip(block.columns, row, strict=True)
+            lines.append(f"<tr>{''.join(_html_cell(*cell) for cell in cells)}</tr>")
+        lines += ["</tbody>", "</table>", "</div>"]
+    return "\n".join([*lines, "</figure>"])
+
+
+def _html_cell(column: Column, cell: Cell) -> str:
+    text = escape(cell.text)
+    text = f"<strong>{text}</strong>" if cell.best else text
+    if cell.spread:
+        text += f' <span class="spread">± {escape(cell.spread)}</span>'
+    return f"<td{_class(column)}>{text}</td>"
+
+
+def _class(column: Column) -> str:
+    return ' class="words"' if column.words else ""
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "csv": _csv,
+    "md": _markdown,
+    "tex": _latex,
+    "html": _html,
+}

@@ -1,0 +1,70 @@
+"""The summary of one run: its metrics, costs and origin in one JSON file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from smoothcert import files, records
+from smoothcert.analysis import metrics
+from smoothcert.analysis.experiment import read_training
+from smoothcert.smoothing.bounds import largest_radius
+
+SUMMARY = "summary.json"
+RADIUS_STEP = 0.05
+"""Distance of the radii at which certified accuracy is listed."""
+
+
+def summarize(certificates: Path) -> None:
+    """Write ``summary.json`` into the folder ``certificates``, which lies in its run's folder.
+
+    Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images.
+    Raises UserError if the certificates or the training log are missing or damaged.
+    """
+    table, description = records.read(certificates)
+    log = read_training(certificates.parent)
+    point, protocol = description["point"], description["protocol"]
+    cap = largest_radius(protocol["n"], protocol["alpha"], point["sigma"])
+    radii = metrics.radii(RADIUS_STEP, cap)
+    estimate = metrics.over_seeds([metrics.image_values(table, radii)])
+    quantities = metrics.quantities(radii)
+    means = dict(zip(quantities, estimate.mean.tolist(), strict=True))
+    # A single image has no standard error, and JSON no NaN.
+    errors = {
+        quantity: None if math.isnan(error) else error
+        for quantity, error in zip(quantities, estimate.standard_error.tolist(), strict=True)
+    }
+
+    def metric(name: str, quantity: metrics.Quantity) -> dict[str, float | None]:
+        return {name: means[quantity], f"{name}_standard_error": errors[quantity]}
+
+    clean, *curve = (q for q in quantities if q.metric == metrics.CERTIFIED)
+    last = log.iloc[-1]
+    summary: dict[str, Any] = {
+        "point": point,
+        "protocol": protocol,
+        "images": len(table),
+        **metric("acr", metrics.Quantity(metrics.ACR)),
+        **metric("clean_accuracy", clean),
+        **metric("abstention", metrics.Quantity(metrics.ABSTENTION)),
+        "radius_cap": cap,
+        **metric("share_at_cap", metrics.Quantity(metrics.AT_CAP)),
+        "certified_accuracy": [
+            {"radius": q.radius, "share": means[q], "standard_error": errors[q]} for q in curve
+        ],
+        "p_lower_quantiles": {f"{q:g}": v for q, v in metrics.p_lower_quantiles(table).items()},
+        "certification": {
+            "seconds": float(table["time"].sum()),
+            "seconds_per_image": float(table["time"].mean()),
+            "provenance": description["provenance"],
+        },
+        "training": {
+            "seconds": float(log["seconds"].sum()),
+            "epochs": len(log),
+            "final_loss": float(last["loss"]),
+            "final_noisy_accuracy": float(last["noisy_accuracy"]),
+            "provenance": description["model"]["provenance"],
+        },
+    }
+    files.write_json(certificates / SUMMARY, summary)

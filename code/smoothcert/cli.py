@@ -1,0 +1,244 @@
+"""The command line: the very commands that the workflow's rules call.
+
+Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Literal, NoReturn, get_args, get_origin
+
+from pydantic import ValidationError
+
+from smoothcert import __version__, config, datasets, methods, models
+from smoothcert.errors import UserError, suggestion
+from smoothcert.settings import Section, Training
+from smoothcert.smoothing.protocol import Protocol
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; exit with one line on standard error if the user must mend something."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        sys.exit(f"smoothcert {options.command}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="smoothcert", description="Train, certify and compare smoothed classifiers."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = _command(commands, "data", _data, "Fetch a data set and record its checksum.")
+    command.add_argument("dataset", choices=datasets.names())
+    _data_dir(command)
+    _output(command, "JSON file with the data set's sizes and checksum")
+
+    command = _command(commands, "train", _train, "Train one classifier.")
+    command.add_argument("--dataset", choices=datasets.names(), required=True)
+    command.add_argument("--arch", choices=models.names(), required=True)
+    command.add_argument(
+        "--method",
+        choices=methods.names(),
+        required=True,
+        help="training objective; --method NAME --help lists its own options too",
+    )
+    command.add_argument(
+        "--sigma", type=float, required=True, help="noise: standard deviation, [0, 1] pixel scale"
+    )
+    command.add_argument(
+        "--lambda",
+        dest="weight",
+        type=float,
+        default=0.0,
+        metavar="LAMBDA",
+        help="weight of the method's regularizer (default: 0)",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of weights, order and noise (default: 0)"
+    )
+    _add_section(command, Training, "training")
+    method = _named_method(arguments)
+    if method:
+        _add_section(command, methods.load(method), method)
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for model.pt and train.tsv")
+
+    command = _command(commands, "certify", _certify, "Certify a trained classifier.")
+    command.add_argument("model", type=Path, help="model.pt of a trained run")
+    _add_section(command, Protocol, "protocol")
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for certificates.tsv and certificates.json")
+
+    command = _command(commands, "summarize", _summarize, "Summarise certificates in summary.json.")
+    command.add_argument("certificates", type=Path, help="folder that holds certificates.tsv")
+
+    command = _command(commands, "tables", _tables, "Write an experiment's tables.")
+    _manifest(command)
+    _output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
+
+    command = _command(commands, "figures", _figures, "Draw an experiment's figures.")
+    _manifest(command)
+    _output(command, "folder for the figures: SVG, PDF and PNG")
+
+    command = _command(commands, "report", _report, "Write an experiment's report page.")
+    _manifest(command)
+    command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
+    command.add_argument("--figures", type=Path, required=True, help="folder of its figures")
+    _output(command, "the HTML file, which needs no other")
+    return parser
+
+
+def _data(options: argparse.Namespace) -> None:
+    from smoothcert import files
+
+    data = datasets.load(options.dataset, options.data_dir)
+    record = {
+        "dataset": options.dataset,
+        "train_images": list(data.train_images.shape),
+        "test_images": list(data.test_images.shape),
+        "checksum": data.checksum,
+    }
+    files.write_json(options.output, record)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from smoothcert.device import choose
+    from smoothcert.point import Point
+    from smoothcert.train import train
+
+    point = Point(
+        dataset=options.dataset,
+        arch=options.arch,
+        method=options.method,
+        sigma=options.sigma,
+        weight=options.weight,
+        seed=options.seed,
+        training=_section(options, Training),
+        parameters=_section(options, methods.load(options.method)),
+    )
+    data = datasets.load(options.dataset, options.data_dir)
+    train(point, data, options.output, choose(options.device, options.threads))
+
+
+def _certify(options: argparse.Namespace) -> None:
+    from smoothcert import checkpoint
+    from smoothcert.device import choose
+    from smoothcert.smoothing.certify import certify
+
+    protocol = _section(options, Protocol)
+    trained = checkpoint.load(options.model)
+    data = datasets.load(trained.point.dataset, options.data_dir)
+    device = choose(options.device, options.threads)
+    certify(options.model, trained, data, protocol, options.output, device)
+
+
+def _summarize(options: argparse.Namespace) -> None:
+    from smoothcert.analysis.summary import summarize
+
+    summarize(options.certificates)
+
+
+def _tables(options: argparse.Namespace) -> None:
+    from smoothcert.analysis.tables import write_tables
+
+    write_tables(options.experiment, options.output)
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from smoothcert.analysis.figures import draw_figures
+
+    draw_figures(options.experiment, options.output)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from smoothcert.report.page import write_report
+
+    write_report(options.experiment, options.tables, options.figures, options.output)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _command(commands, name: str, run, summary: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary, description=summary)
+    command.set_defaults(run=run)
+    return command
+
+
+def _data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the data sets; what is absent is downloaded there (default: data)",
+    )
+
+
+def _machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto takes a GPU where there is one (default: auto)",
+    )
+    command.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+
+
+def _manifest(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "experiment", type=Path, help="experiment.json, which the workflow writes beside its report"
+    )
+
+
+def _output(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--output", type=Path, required=True, help=what)
+
+
+def _add_section(command: argparse.ArgumentParser, section: type[Section], title: str) -> None:
+    """Add an option for every field of a settings section, with its description and default."""
+    group = command.add_argument_group(f"{title} settings")
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        choices = get_args(kind) if get_origin(kind) is Literal else None
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=str if choices else kind,
+            choices=choices,
+            default=field.default,
+            metavar=None if choices else name.upper(),
+            help=f"{field.description} (default: {field.default})".replace("%", "%%"),
+        )
+
+
+def _section(options: argparse.Namespace, section: type[Section]) -> Section:
+    """Return the section that the options fill, or raise a UserError that names one."""
+    try:
+        return section(**{name: getattr(options, name) for name in section.model_fields})
+    except ValidationError as error:
+        raise UserError(config.explain(error)) from error
+
+
+def _named_method(arguments: list[str]) -> str | None:
+    """Return the value of --method before all options are known."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method")
+    name = parser.parse_known_args(arguments)[0].method
+    if name is not None and name not in methods.names():
+        sys.exit(f"smoothcert train: unknown method {name!r}{suggestion(name, methods.names())}")
+    return name

@@ -1,0 +1,38 @@
+"""Data that tests find through the environment: absent it is skipped, incomplete it fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from smoothcert.datasets.mnist import MD5
+
+
+@pytest.fixture
+def mnist_dir() -> Path:
+    """Return a ``data_dir`` that holds MNIST, from SMOOTHCERT_DATA."""
+    return _prepared("SMOOTHCERT_DATA", (f"MNIST/raw/{name}" for name in MD5))
+
+
+@pytest.fixture
+def reference_logs() -> Path:
+    """Return the folder of published certification logs, from SMOOTHCERT_REFERENCE_LOGS.
+
+    It holds mnist/<method>/noise_<sigma>_<id>.tsv: 10,000 images, n = 100,000, five runs a cell.
+    """
+    methods = ("gaussian", "stability", "consistency", "consistency_first_form")
+    return _prepared("SMOOTHCERT_REFERENCE_LOGS", (f"mnist/{method}" for method in methods))
+
+
+def _prepared(variable: str, content: Iterable[str]) -> Path:
+    """Return the folder that ``variable`` names; a promised folder must hold its content."""
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set")
+    folder = Path(os.environ[variable])
+    for name in content:
+        if not (folder / name).exists():
+            pytest.fail(f"{variable} is set, but {folder / name} does not exist")
+    return folder

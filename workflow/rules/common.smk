@@ -1,0 +1,124 @@
+# All helper Python of the workflow: it reads the configuration and names files.
+import os
+import re
+import sys
+from pathlib import Path
+
+CODE = Path(workflow.basedir).parent / "code"
+sys.path.insert(0, str(CODE))
+
+from smoothcert import config as configuration
+from smoothcert import files, fingerprint, gpus
+from smoothcert.errors import UserError
+
+# Jobs find this interpreter as `python`, and the package, whether or not it is installed and
+# the environment activated. A conda environment of --sdm conda is put in front of both.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    PYTHONPATH=os.pathsep.join([str(CODE), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+)
+
+try:
+    SETTINGS = configuration.read(config)
+except UserError as error:
+    sys.exit(str(error))
+# Captions and the report quote the configuration with all defaults filled in.
+config.update(SETTINGS.model_dump(mode="json"))
+
+EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
+POINTS = {
+    str(run.point.folder): run.point
+    for experiment in SETTINGS.experiments
+    for run in experiment.runs()
+}
+PROTOCOLS = {
+    experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
+}
+GPUS = gpus.count() if SETTINGS.device != "cpu" else 0
+
+# Without --resources gpu=N, a local run starts no more GPU jobs than the machine has GPUs.
+# Snakemake sets _nodes where jobs are submitted instead.
+if (
+    workflow.is_main_process
+    and workflow.global_resources["_nodes"].value is None
+    and "gpu" not in workflow.global_resources
+):
+    workflow.global_resources["gpu"] = GPUS
+
+
+wildcard_constraints:
+    experiment="|".join(map(re.escape, EXPERIMENTS)),
+    run="|".join(map(re.escape, POINTS)),
+    protocol="|".join(map(re.escape, PROTOCOLS)),
+
+
+def options(settings):
+    """Return command-line options for a dictionary of settings."""
+    return [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+
+
+# Snakemake does not track parameters that derive from threads, input or output. Where the data
+# lies and what computes may change without a rerun; hence the otherwise unused arguments.
+def data_dir(wildcards, output):
+    """Return the folder of the data sets."""
+    return SETTINGS.data_dir
+
+
+def machine_options(wildcards, threads):
+    """Return the options that say where a job runs."""
+    return options({"data_dir": SETTINGS.data_dir, "device": SETTINGS.device, "threads": threads})
+
+
+def data_code(wildcards):
+    """Return the fingerprint of the data set's code."""
+    return fingerprint.of_data(wildcards.dataset)
+
+
+def run_data(wildcards):
+    """Return the record of the run's data set."""
+    return f"results/{POINTS[wildcards.run].dataset}/dataset.json"
+
+
+def train_options(wildcards):
+    """Return the options of `smoothcert train` for the run."""
+    content = POINTS[wildcards.run].content
+    settings = content.pop("training") | content.pop("parameters")
+    return options(content | settings)
+
+
+def train_code(wildcards):
+    """Return the fingerprint of the run's training code."""
+    return fingerprint.of_training(POINTS[wildcards.run])
+
+
+def certify_options(wildcards):
+    """Return the protocol's options of `smoothcert certify`."""
+    return options(PROTOCOLS[wildcards.protocol].model_dump())
+
+
+def certify_code(wildcards):
+    """Return the fingerprint of the run's certification code."""
+    point = POINTS[wildcards.run]
+    return fingerprint.of_certification(point.dataset, point.arch)
+
+
+def manifest(wildcards):
+    """Return what an experiment consists of."""
+    return EXPERIMENTS[wildcards.experiment].manifest("results")
+
+
+def write_manifest(content, output, log):
+    """Write an experiment's manifest, and its number of runs into the log."""
+    files.write_json(output, content)
+    files.write_text(log, f"{len(content['runs'])} runs\n")
+
+
+def summaries(wildcards):
+    """Return the summaries of all runs of an experiment."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    return [f"{run['certificates']}/summary.json" for run in experiment.manifest("results")["runs"]]
+
+
+def output_folder(wildcards, output):
+    """Return the folder of a rule's first output."""
+    return Path(output[0]).parent

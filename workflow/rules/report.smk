@@ -1,0 +1,32 @@
+# Needs an experiment's tables and figures; gives its page.
+
+
+rule experiment_report:
+    """Write an experiment's report: one HTML file that needs no other."""
+    input:
+        rules.experiment_tables.output,
+        rules.experiment_figures.output,
+        table="reports/{experiment}/tables/acr.html",
+        figure="reports/{experiment}/figures/training.svg",
+        experiment="reports/{experiment}/experiment.json",
+    output:
+        report(
+            "reports/{experiment}/index.html",
+            caption="../report/page.rst",
+            category="3. Report",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        "reports/{experiment}/logs/report.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        code=fingerprint.of_stage("report.page"),
+        tables=subpath(input.table, parent=True),
+        figures=subpath(input.figure, parent=True),
+    message:
+        "Report of {wildcards.experiment}"
+    shell:
+        "python -m smoothcert report {input.experiment:q} --tables {params.tables:q}"
+        " --figures {params.figures:q} --output {output:q} > {log:q} 2>&1"
