@@ -42,12 +42,13 @@ lock: ## Add what pyproject.toml needs to requirements.lock (delete the lock fir
 schema: $(READY) ## Rewrite the configuration's schema and its table of keys from the code
 	$(BIN)/python -m smoothcert.config_docs
 
-# The stamp comes last: an installation that was cut short leaves none and is taken up again.
-# The lock is complete, so pip has nothing to resolve (--no-deps).
+# The stamp goes first and comes last: an installation that was cut short leaves none, and the next
+# starts from nothing. The lock is complete, so pip has nothing to resolve (--no-deps).
 $(READY): requirements.lock pyproject.toml
 	$(require-python)
 	@echo "Installing into .venv: about 6 GB, mostly CUDA libraries"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	rm -f $@
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

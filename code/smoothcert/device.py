@@ -22,6 +22,8 @@ def choose(name: str, threads: int) -> torch.device:
     ``auto`` is a GPU where there is one. Of several GPUs, each process takes one that no other
     process of this user's workflows holds. Raises UserError for ``cuda`` where there is none.
     """
+    if threads < 1:
+        raise UserError(f"threads must be at least 1, not {threads}")
     torch.set_num_threads(threads)
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")

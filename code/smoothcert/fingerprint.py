@@ -16,6 +16,8 @@ from pathlib import Path
 from smoothcert.point import Point
 
 PACKAGE = Path(__file__).parent
+RESOURCES = {".html", ".css", ".js"}
+"""Suffixes of the files that modules read beside Python's own."""
 
 
 def of_data(dataset: str) -> str:
@@ -51,7 +53,7 @@ def of_stage(module: str) -> str:
 def fingerprint(*modules: str) -> str:
     """Return 16 hexadecimal digits for the code of ``modules`` and all that they import.
 
-    Non-Python files beside an imported package's modules (templates, styles) count by content.
+    Templates, styles and scripts in the folder of an imported module count by content.
     """
     total = hashlib.sha256()
     for path in sorted(_closure(modules)):
@@ -72,16 +74,12 @@ def _closure(modules: tuple[str, ...]) -> set[Path]:
 
 
 def _files(module: str) -> list[Path]:
-    """Return the module's file, its packages' ``__init__`` files and a package's resources."""
+    """Return the module's file, its packages' ``__init__`` files and the resources beside it."""
     names = module.split(".")[1:]
-    parents = [PACKAGE.joinpath(*names[:depth]) for depth in range(len(names))]
-    files = [parent / "__init__.py" for parent in parents]
-    place = PACKAGE.joinpath(*names)
-    if place.is_dir():
-        resources = (p for p in place.iterdir() if p.suffix in {".html", ".css", ".js"})
-        files += [place / "__init__.py", *resources]
-    else:
-        files.append(place.with_suffix(".py"))
+    folders = [PACKAGE.joinpath(*names[:depth]) for depth in range(len(names) + 1)]
+    files = [folder / "__init__.py" for folder in folders]
+    files.append(folders[-1].with_suffix(".py"))
+    files += [path for path in folders[-1].parent.glob("*") if path.suffix in RESOURCES]
     return [path for path in files if path.is_file()]
 
 

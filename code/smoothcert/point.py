@@ -29,7 +29,7 @@ class Point:
     parameters: Method
 
     def __post_init__(self):
-        if not 0 < self.sigma < 100 or abs(self.sigma * 100 - round(self.sigma * 100)) > 1e-9:
+        if not 0 < self.sigma < 100 or round(self.sigma, 2) != self.sigma:
             raise UserError(
                 f"sigma {self.sigma:g} is not a positive number with at most two decimals"
             )

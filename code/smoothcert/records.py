@@ -168,7 +168,7 @@ def read_table(path: Path, images: int) -> pd.DataFrame:
 
 def _parse(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t", dtype={"time": str}, float_precision="round_trip")
+        table = pd.read_csv(path, sep="\t", dtype={"time": str})
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
@@ -179,13 +179,16 @@ def _parse(path: Path) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}")
     try:
-        table["time"] = pd.to_timedelta(
-            table["time"].where(table["time"].str.contains(":"), table["time"] + "s")
-        ).dt.total_seconds()
+        clock = table["time"].str.contains(":", na=False)
+        if clock.any():  # published logs write h:mm:ss
+            seconds = pd.to_timedelta(table["time"][clock]).dt.total_seconds()
+            table.loc[clock, "time"] = seconds.astype(str)
         whole = [
             name for name in COLUMNS if name in table and Certificate.__annotations__[name] == "int"
         ]
-        table = table.astype({**dict.fromkeys(whole, "int64"), "radius": "float64"})
+        table = table.astype(
+            {**dict.fromkeys(whole, "int64"), "radius": "float64", "time": "float64"}
+        )
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} has a damaged row: {str(error).splitlines()[0]}") from error
     return table

@@ -114,9 +114,7 @@ class TestSetUp:
     def test_installs_once_and_again_after_a_change(self, project: Path):
         assert set_up(project).returncode == 0
         assert "is up to date" in set_up(project).stdout
-        lock = project / "requirements.lock"
-        newer = (project / ".venv/.ready").stat().st_mtime + 1
-        os.utime(lock, (newer, newer))
+        self.change_lock(project)
         assert "pip install" in set_up(project).stdout
 
     def test_python_without_venv_is_one_line(self, project: Path):
@@ -133,11 +131,21 @@ class TestSetUp:
         assert len(done.stderr.splitlines()) == 1
         assert "needs Python 3.11 or newer" in done.stderr
 
-    def test_cut_short_it_starts_again(self, project: Path):
-        done = set_up(project, pip="kill -9 $$")
-        assert done.returncode != 0
+    @pytest.mark.parametrize("earlier", [False, True], ids=["first", "update"])
+    def test_cut_short_it_starts_from_nothing(self, project: Path, earlier: bool):
+        if earlier:
+            set_up(project)
+            self.change_lock(project)
+        assert set_up(project, pip="kill -9 $$").returncode != 0
         assert not (project / ".venv/.ready").exists()
-        assert "pip install" in set_up(project).stdout
+        done = set_up(project)
+        assert "venv --clear" in done.stdout
+        assert "pip install" in done.stdout
+
+    @staticmethod
+    def change_lock(project: Path) -> None:
+        newer = (project / ".venv/.ready").stat().st_mtime + 1
+        os.utime(project / "requirements.lock", (newer, newer))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def set_up(
         'case "$*" in\n'
         f"*version_info*) {version} ;;\n"
         f"*ensurepip*) {ensurepip} ;;\n"
-        '"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;\n'
+        '"-m venv "*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;\n'
         f'"-m pip "*) {pip} ;;\n'
         "esac\n"
     )

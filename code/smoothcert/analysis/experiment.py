@@ -147,7 +147,7 @@ def read_training(folder: Path) -> pd.DataFrame:
     """Return the training log in a run's folder, a row an epoch, or raise UserError."""
     path = folder / TRAINING_LOG
     try:
-        log = pd.read_csv(path, sep="\t", float_precision="round_trip")
+        log = pd.read_csv(path, sep="\t")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
@@ -180,7 +180,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     _refuse_twice(manifest, runs)
     return Experiment(
         name=content["name"],
-        title=content["title"] or content["name"],
+        title=content["title"],
         dataset=content["dataset"],
         arch=content["arch"],
         radius_step=content["radius_step"],

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from smoothcert import files
 from smoothcert.analysis import experiment, metrics
-from smoothcert.analysis.experiment import Experiment, Row, Run
+from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.smoothing.bounds import largest_radius
 
-mpl.use("Agg")
-import seaborn as sns  # noqa: E402 - it imports pyplot, which must not look for a screen
-
-NAMES = ("certified_accuracy", "training")
-FORMATS = ("svg", "pdf", "png")
+FIGURES = ("certified_accuracy", "training")
+FIGURE_FORMATS = ("svg", "pdf", "png")
 
 INK, PAPER = "#222222", "#ffffff"
 """Colours of text and lines, and of the background, for those who recolour the SVG."""
@@ -28,13 +27,15 @@ INK, PAPER = "#222222", "#ffffff"
 POINTS = 400
 """Radii at which a certified-accuracy curve, a step function, is evaluated."""
 COLUMNS = 3
-"""Panels side by side."""
+"""Panels of curves side by side."""
+WIDTH = 9.6
+"""Of a figure, in inches; a lone panel takes half of it, and many sigmas' logs take more."""
 
 _PALETTE = [
     colour for i, colour in enumerate(sns.color_palette("colorblind").as_hex()) if i not in (6, 8)
 ]
 """Seaborn's colour-blind safe palette without its pink and yellow, which are faint on white."""
-_DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2, 2, 2, 2, 2)))
+_DASHES = ("-", (0, (4, 1.8)), (0, (1.4, 1.4)), (0, (5, 1.8, 1.4, 1.8)), (0, (9, 2.5)))
 _METADATA = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
     "pdf": {"CreationDate": None},
@@ -60,15 +61,15 @@ _STYLE = {
 
 
 def draw_figures(manifest: Path, folder: Path) -> None:
-    """Draw the figures of ``manifest`` into ``folder``: NAMES x FORMATS.
+    """Draw the figures of ``manifest`` into ``folder``: FIGURES x FIGURE_FORMATS.
 
     Lines are means over seeds; bands reach from the lowest seed to the highest. Equal runs give
     equal files. Raises UserError if the manifest or a run's file is missing or damaged.
     """
     content = experiment.load(manifest)
     with mpl.rc_context(_STYLE):
-        for name, figure in zip(NAMES, (_curves(content), _training(content)), strict=True):
-            for suffix in FORMATS:
+        for name, figure in zip(FIGURES, (_curves(content), _training(content)), strict=True):
+            for suffix in FIGURE_FORMATS:
                 with files.replacing(folder / f"{name}.{suffix}") as temporary:
                     figure.savefig(temporary, format=suffix, metadata=_METADATA[suffix])
 
@@ -89,7 +90,7 @@ def _curves(content: Experiment) -> Figure:
             if curves:
                 # Beyond the cap nothing is certified: the curves end in a drop to 0.
                 _line(panel, [*grid, cap], np.pad(curves, ((0, 0), (0, 1))), index)
-        panel.axvline(cap, color=INK, linewidth=0.7, linestyle=":")
+        panel.axvline(cap, color=INK, linewidth=0.9, linestyle=":")
         panel.text(
             cap, 1.01, f"cap {cap:.2f}", transform=panel.get_xaxis_transform(),
             ha="right", va="bottom", fontsize="small",
@@ -110,7 +111,7 @@ def _training(content: Experiment) -> Figure:
         "noisy_accuracy": "Noisy accuracy",
     }
     sigmas = content.sigmas
-    figure, panels = _panels(len(quantities), len(sigmas), content, height=1.9, share="row")
+    figure, panels = _panels(len(quantities), len(sigmas), content, height=2.0, share="row")
     for column, sigma in zip(panels.T, sigmas, strict=True):
         for index, row in enumerate(content.rows):
             runs = content.cells.get((row, sigma), [])
@@ -126,16 +127,16 @@ def _training(content: Experiment) -> Figure:
 
 
 def _panels(
-    rows: int, columns: int, content: Experiment, height: float = 2.7, share: str | bool = False
+    rows: int, columns: int, content: Experiment, height: float = 3.0, share: str | bool = False
 ) -> tuple[Figure, NDArray]:
     """Return a figure with a legend of all rows below its panels (rows, columns)."""
     legend_columns = min(len(content.rows), 4 if columns > 1 else 2)
     legend = 0.25 * -(-len(content.rows) // legend_columns) + 0.15
-    width = max(3.1 * columns, 4.6)
+    width = columns * max(WIDTH / max(columns, 2), 3.1)
     figure = Figure(figsize=(width, height * rows + legend), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=share)
     handles = [
-        mpl.lines.Line2D([], [], label=_plain(row.title), **_appearance(index))
+        Line2D([], [], label=_plain(row.title), **_appearance(index))
         for index, row in enumerate(content.rows)
     ]
     figure.legend(

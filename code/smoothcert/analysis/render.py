@@ -54,7 +54,7 @@ class Table:
 
 def write(table: Table, folder: Path) -> None:
     """Write ``<name>.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``."""
-    for suffix, content in FORMATS.items():
+    for suffix, content in TABLE_FORMATS.items():
         files.write_text(folder / f"{table.name}.{suffix}", content(table))
 
 
@@ -184,19 +184,19 @@ def _html(table: Table) -> str:
 
 
 def _figure(table: Table) -> str:
-    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
     lines = [
         f'<figure class="table" id="table-{table.name}">',
-        f"<figcaption><h3>{escape(table.title)}</h3>{notes}</figcaption>",
+        f"<figcaption><h3>{escape(table.title)}</h3>"
+        f"<p>{_words(' '.join(table.notes))}</p></figcaption>",
     ]
     for block in table.blocks:
         name = escape(f"{table.title} {block.heading}".strip())
         # A region that scrolls must take the keyboard's focus.
         lines += [f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">', "<table>"]
         if block.heading:
-            lines.append(f"<caption>{escape(block.heading)}</caption>")
+            lines.append(f"<caption>{_words(block.heading)}</caption>")
         head = (
-            f'<th scope="col"{_class(column)}>{escape(column.heading)}</th>'
+            f'<th scope="col"{_class(column)}>{_words(column.heading)}</th>'
             for column in block.columns
         )
         lines.append(f"<thead><tr>{''.join(head)}</tr></thead>")
@@ -209,18 +209,23 @@ def _figure(table: Table) -> str:
 
 
 def _html_cell(column: Column, cell: Cell) -> str:
-    text = escape(cell.text)
+    text = _words(cell.text)
     text = f"<strong>{text}</strong>" if cell.best else text
     if cell.spread:
         text += f' <span class="spread">± {escape(cell.spread)}</span>'
     return f"<td{_class(column)}>{text}</td>"
 
 
+def _words(text: str) -> str:
+    """Return escaped text whose equations stay in one line."""
+    return escape(text).replace(" = ", "\u00a0=\u00a0")
+
+
 def _class(column: Column) -> str:
     return ' class="words"' if column.words else ""
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {
+TABLE_FORMATS: dict[str, Callable[[Table], str]] = {
     "csv": _csv,
     "md": _markdown,
     "tex": _latex,

@@ -35,9 +35,15 @@ def certify(
     come; a killed call continues after its last whole row, provided that weights, protocol, data
     and code are the same; otherwise the old rows are set aside.
 
-    Raises UserError if the subset reaches beyond the test images.
+    Raises UserError if the subset reaches beyond the test images, or if the classifier was
+    trained on another version of the data.
     """
     point = checkpoint.point
+    if checkpoint.provenance["data"] != data.checksum:
+        raise UserError(
+            f"{model} was trained on other {point.dataset} data than these: their checksums "
+            "differ; train again, or set data_dir to the data it was trained on"
+        )
     try:
         indices = protocol.indices(len(data.test_images))
     except ValueError as error:
@@ -54,7 +60,13 @@ def certify(
         "batch": sampler.batch,
         "provenance": record,
     }
-    identity = files.digest([description[key] for key in ("model", "protocol", "precision")])
+    identity = files.digest(
+        [
+            *(description[key] for key in ("model", "protocol", "precision", "batch")),
+            *(record[key] for key in ("code", "data")),
+            device.type,
+        ]
+    )
     table = PartialTable(folder, {**description, "identity": identity, "images": len(indices)})
     say(f"certifying {point} on {describe(device)}")
     progress = Progress(len(indices), "image", done=len(table.done))

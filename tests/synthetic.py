@@ -1,0 +1,129 @@
+"""Results of an experiment that nobody ran: certificates and logs drawn at random, plausible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from smoothcert import datasets, files, records
+from smoothcert.config import Experiment
+from smoothcert.point import Point
+from smoothcert.smoothing.bounds import certified_radius, lower_bound
+from smoothcert.smoothing.protocol import Protocol
+
+CONFIGURATION = {
+    "name": "synthetic",
+    "title": "Digits, drawn at random",
+    "dataset": "digits",
+    "arch": "convnet8",
+    "sigmas": [0.25, 0.5],
+    "seeds": [0, 1, 2],
+    "training": {"epochs": 5},
+    "certification": {"subset": "every-4", "n": 10_000},
+    "methods": [
+        {"method": "gaussian"},
+        {"method": "consistency", "lambda": 5, "label": "Consistency"},
+    ],
+}
+
+
+def write_experiment(folder: Path, **changes: Any) -> Path:
+    """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.
+
+    Paths in the manifest are relative to ``folder``, which should be the working directory.
+    Returns the manifest's path relative to it.
+    """
+    experiment = Experiment.model_validate({**CONFIGURATION, **changes})
+    protocol = experiment.certification
+    content = experiment.manifest("results")
+    labels = list(dict.fromkeys(run["label"] for run in content["runs"]))
+    for run in content["runs"]:
+        point = Point.read(run["point"])
+        strength = 1 + 0.15 * labels.index(run["label"]) + 0.01 * point.weight
+        results, certificates = folder / run["folder"], folder / run["certificates"]
+        write_run(results, certificates, point, protocol, strength)
+    manifest = Path("reports", experiment.name, "experiment.json")
+    files.write_json(folder / manifest, content)
+    return manifest
+
+
+def write_run(
+    folder: Path, certificates: Path, point: Point, protocol: Protocol, strength: float
+) -> None:
+    """Write the training log and the certificates of one run; more strength, larger radii."""
+    rng = np.random.default_rng([point.seed, int(1000 * point.sigma * strength)])
+    origin = {
+        "smoothcert": "0.1.0",
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "code": "0123456789abcdef",
+        "data": "ab" * 32,
+        "device": "cpu (Imagined, 1 thread)",
+        "python": "3.11.7",
+        "torch": "2.15.0+cpu",
+    }
+    log = training_log(point, rng)
+    files.write_text(folder / "train.tsv", log.to_csv(sep="\t", index=False))
+    images = datasets.describe(point.dataset).test_images
+    table = certificate_table(protocol.indices(images), point.sigma, protocol, strength, rng)
+    files.write_text(certificates / records.TABLE, table.to_csv(sep="\t", index=False))
+    files.write_json(
+        certificates / records.DESCRIPTION,
+        {
+            "point": point.content,
+            "protocol": protocol.model_dump(mode="json"),
+            "model": {"sha256": "cd" * 32, "provenance": origin},
+            "provenance": origin,
+            "identity": "synthetic",
+            "images": len(table),
+        },
+    )
+
+
+def certificate_table(
+    indices: range, sigma: float, protocol: Protocol, strength: float, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return certificates whose margins, in units of sigma, are normally distributed."""
+    images = len(indices)
+    margins = rng.normal(1.8 * strength, 1.2, images)
+    count = rng.binomial(protocol.n, np.maximum(ndtr(margins), 0.4))
+    p_lower = lower_bound(count, protocol.n, protocol.alpha)
+    label = rng.integers(0, 10, images)
+    top = np.where(rng.random(images) < 0.97, label, (label + 1) % 10)
+    certified = p_lower >= 0.5
+    return pd.DataFrame(
+        {
+            "idx": indices,
+            "label": label,
+            "predict": np.where(certified, top, records.ABSTAIN),
+            "radius": certified_radius(p_lower, sigma),
+            "correct": (certified & (top == label)).astype(int),
+            "time": rng.normal(0.2, 0.01, images).round(4),
+            "top": top,
+            "count0": protocol.n0,
+            "n0": protocol.n0,
+            "count": count,
+            "n": protocol.n,
+            "p_lower": p_lower,
+        }
+    )
+
+
+def training_log(point: Point, rng: np.random.Generator) -> pd.DataFrame:
+    """Return a log whose loss falls and whose accuracy rises with noise on top."""
+    epochs = np.arange(point.training.epochs)
+    fall = np.exp(-3 * epochs / len(epochs))
+    regularizer = 0.2 * fall * point.weight / 5 * rng.normal(1, 0.05, len(epochs))
+    return pd.DataFrame(
+        {
+            "epoch": epochs + 1,
+            "lr": [point.training.learning_rate(epoch) for epoch in epochs],
+            "loss": (0.3 + 2 * fall) * rng.normal(1, 0.03, len(epochs)) + regularizer,
+            "regularizer": regularizer,
+            "noisy_accuracy": 0.95 - 0.8 * fall * rng.normal(1, 0.03, len(epochs)),
+            "seconds": rng.normal(2, 0.1, len(epochs)),
+        }
+    )

@@ -1,0 +1,219 @@
+"""Certification: the guarantee on a classifier whose radius is known, and tables that survive."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import binomtest
+from torch import nn
+
+from smoothcert import checkpoint, datasets, methods, models, records
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+from smoothcert.settings import Training
+from smoothcert.smoothing import certify as engine
+from smoothcert.smoothing.bounds import certified_radius, lower_bound
+from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.sampling import Sampler
+
+CPU = torch.device("cpu")
+SIGMA = 0.5
+
+
+class Linear(nn.Module):
+    """Class 1 where the first pixel is positive: the exact radius is that pixel's value."""
+
+    def __init__(self):
+        super().__init__()
+        self.specification = models.Specification("linear", 1, 2, 2, (0.0,), (1.0,))
+
+    def forward(self, images):
+        first = images.flatten(1)[:, 0]
+        return torch.stack([torch.zeros_like(first), first], 1)
+
+
+def test_linear_classifier_is_certified_below_its_radius(monkeypatch):
+    """1,000 draws at n = 100,000 and alpha 0.001: at most 6 radii exceed the true one."""
+    ratios = np.linspace(0.3, 3.2, 20)
+    sampler = Sampler(Linear(), SIGMA, seed=0, device=CPU)
+    sampler.batch = 10_000  # counts depend on it, the test does not, and it is faster
+    too_large, medians = 0, []
+    for number, ratio in enumerate(ratios):
+        image = torch.zeros(1, 2, 2)
+        image[0, 0, 0] = ratio * SIGMA
+        counts = [
+            int(sampler.count(image, 50 * number + draw, "estimate", 100_000)[1])
+            for draw in range(50)
+        ]
+        radii = certified_radius(lower_bound(counts, 100_000, 0.001), SIGMA)
+        too_large += int((radii > ratio * SIGMA).sum())
+        medians.append(np.median(radii) / (ratio * SIGMA))
+    assert too_large <= 6
+    assert min(medians) >= 0.93
+    assert min(m for m, r in zip(medians, ratios, strict=True) if 0.8 <= r <= 2.5) >= 0.97
+
+
+def test_votes_that_choose_and_votes_that_estimate_are_independent_draws():
+    sampler = Sampler(Linear(), SIGMA, seed=0, device=CPU)
+    image = torch.full((1, 2, 2), 0.1)
+    counts = np.array(
+        [
+            [int(sampler.count(image, index, stage, 100)[1]) for stage in ("choose", "estimate")]
+            for index in range(300)
+        ]
+    )
+    assert abs(np.corrcoef(counts.T)[0, 1]) < 0.2
+    assert (counts[:, 0] != counts[:, 1]).mean() > 0.8
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return datasets.load("digits", tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def model(tmp_path, digits):
+    return save_model(tmp_path / "model.pt", digits, seed=0)
+
+
+def save_model(path, digits, seed):
+    """Write an untrained but quite certain classifier as a checkpoint."""
+    point = Point(
+        dataset="digits", arch="convnet8", method="gaussian", sigma=0.25, weight=0, seed=seed,
+        training=Training(), parameters=methods.load("gaussian")(),
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    classifier = models.build(models.Specification.of("convnet8", datasets.describe("digits")))
+    with torch.no_grad():
+        classifier.network.fc2.weight.mul_(20)
+    checkpoint.save(path, classifier, point, {"data": digits.checksum})
+    return path
+
+
+def certify(model, digits, folder, **protocol):
+    settings = Protocol(**{"subset": "every-20", "n": 1000, **protocol})
+    engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU)
+    return records.read(folder)[0]
+
+
+def rows(table):
+    return table.drop(columns="time")
+
+
+def test_rows_follow_from_their_counts(model, digits, tmp_path):
+    table = certify(model, digits, tmp_path / "c")
+    assert table["idx"].tolist() == list(range(0, 360, 20))
+    assert list(table.columns[:6]) == ["idx", "label", "predict", "radius", "correct", "time"]
+    for row in table.itertuples():
+        assert row.label == digits.test_labels[row.idx]
+        p_lower = binomtest(row.count, 1000, alternative="greater").proportion_ci(0.999).low
+        assert row.p_lower == pytest.approx(p_lower, rel=1e-6)
+        assert row.predict == (row.top if p_lower >= 0.5 else -1)
+        assert row.correct == (row.predict == row.label)
+        assert (row.radius > 0) == (row.predict != -1)
+    assert (table["predict"] == -1).any()
+    assert (table["predict"] != -1).any()
+
+
+def test_an_image_has_the_same_counts_in_every_subset(model, digits, tmp_path):
+    few = certify(model, digits, tmp_path / "few", subset="every-60")
+    more = certify(model, digits, tmp_path / "more")
+    common = more[more["idx"].isin(few["idx"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows(few), rows(common))
+
+
+def test_the_description_records_the_protocol_and_its_origin(model, digits, tmp_path):
+    certify(model, digits, tmp_path / "c")
+    about = json.loads((tmp_path / "c" / "certificates.json").read_text())
+    assert about["protocol"]["alpha"] == 0.001
+    assert about["images"] == 18
+    assert about["precision"] == "fp32"
+    assert {"commit", "code", "data", "device", "torch"} <= set(about["provenance"])
+
+
+class KilledError(BaseException):
+    """Ends a run as a kill would: no cleaning up."""
+
+
+def killed_after(monkeypatch, count, run):
+    append = records.PartialTable.append
+
+    def counted(self, certificate):
+        append(self, certificate)
+        if len(self.done) == count:
+            raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(records.PartialTable, "append", counted)
+        run()
+
+
+@pytest.mark.parametrize("torn", ["", "200\t3\t3\t0.4"])
+def test_a_killed_run_continues_after_its_last_whole_row(
+    model, digits, tmp_path, monkeypatch, capsys, torn
+):
+    whole = certify(model, digits, tmp_path / "whole")
+    killed_after(monkeypatch, 7, lambda: certify(model, digits, tmp_path / "c"))
+    with (tmp_path / "c" / "certificates.tsv.partial").open("a") as partial:
+        partial.write(torn)
+    capsys.readouterr()
+    resumed = certify(model, digits, tmp_path / "c")
+    assert "continuing after 7 rows" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(rows(resumed), rows(whole))
+
+
+def test_rows_of_another_model_are_set_aside(model, digits, tmp_path, monkeypatch, capsys):
+    killed_after(monkeypatch, 7, lambda: certify(model, digits, tmp_path / "c"))
+    save_model(model, digits, seed=1)
+    table = certify(model, digits, tmp_path / "c")
+    assert "set aside" in capsys.readouterr().err
+    fresh = certify(model, digits, tmp_path / "fresh")
+    pd.testing.assert_frame_equal(rows(table), rows(fresh))
+
+
+def test_a_model_of_other_data_is_refused(model, digits, tmp_path):
+    content = checkpoint.read(model)
+    content["provenance"]["data"] = "another checksum"
+    checkpoint.write(model, content)
+    with pytest.raises(UserError, match="trained on other digits data"):
+        certify(model, digits, tmp_path / "c")
+
+
+def test_subset_out_of_range(model, digits, tmp_path):
+    with pytest.raises(UserError, match="beyond the 360 test images"):
+        certify(model, digits, tmp_path / "c", subset="300-360")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda lines: lines[:-1], "17 rows for 18 images"),
+        (lambda lines: [*lines, lines[-1]], "1 duplicate rows"),
+        (lambda lines: [line.replace("radius", "size") for line in lines], "no column radius"),
+        (lambda lines: [*lines[:3], "x\ty\n", *lines[4:]], "damaged row"),
+    ],
+)
+def test_damaged_tables_are_refused(model, digits, tmp_path, damage, message):
+    certify(model, digits, tmp_path / "c")
+    path = tmp_path / "c" / "certificates.tsv"
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(UserError, match=message):
+        records.read(tmp_path / "c")
+
+
+def test_a_full_disk_keeps_the_rows(model, digits, tmp_path, monkeypatch):
+    """Linux offers /dev/full to play one."""
+    killed_after(monkeypatch, 5, lambda: certify(model, digits, tmp_path / "c"))
+    real = records.PartialTable._open
+
+    def full(self):
+        real(self).close()
+        return open("/dev/full", "a")  # noqa: PTH123
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.PartialTable, "_open", full)
+        with pytest.raises(UserError, match="No space left on device; its 5 whole rows are kept"):
+            certify(model, digits, tmp_path / "c")
+    assert len(certify(model, digits, tmp_path / "c")) == 18

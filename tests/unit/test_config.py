@@ -1,0 +1,147 @@
+"""The configuration: what it expands to, and the one line that each mistake gets."""
+
+import copy
+
+import pytest
+
+from smoothcert import config
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+
+BASE = {
+    "experiments": [
+        {
+            "name": "digits",
+            "dataset": "digits",
+            "arch": "convnet8",
+            "sigmas": [0.25, 0.5],
+            "seeds": [0, 1],
+            "training": {"epochs": 3, "lr": 0.1},
+            "methods": [
+                {"method": "gaussian"},
+                {
+                    "method": "consistency",
+                    "lambda": [5, 10],
+                    "training": {"lr": 0.2},
+                    "parameters": {"eta": 0.4},
+                },
+            ],
+        }
+    ]
+}
+
+
+def runs(**changes):
+    content = copy.deepcopy(BASE)
+    content["experiments"][0].update(changes)
+    return list(config.read(content).experiments[0].runs())
+
+
+def test_an_experiment_expands_to_its_points():
+    points = [run.point for run in runs()]
+    assert len(points) == 2 * 2 + 2 * 2 * 2
+    assert len({point.folder for point in points}) == 12
+    last = points[-1]
+    assert str(last.folder).startswith("digits/convnet8/consistency-")
+    assert str(last.folder).endswith("sigma-0.50/lambda-10/seed-1")
+    assert (last.training.epochs, last.training.lr, points[0].training.lr) == (3, 0.2, 0.1)
+    assert last.parameters.eta == 0.4
+
+
+def test_a_point_survives_its_own_description():
+    for run in runs():
+        assert Point.read(run.point.content) == run.point
+
+
+def test_every_setting_changes_the_folder():
+    def folder(**changes):
+        return runs(**changes)[0].point.folder
+
+    base = folder()
+    changes = {
+        "epochs": 4, "batch_size": 8, "lr": 0.3, "lr_step": 2, "lr_gamma": 0.5, "momentum": 0.1,
+        "lr_convention": "jeong", "weight_decay": 0.1, "precision": "bf16",
+    }  # fmt: skip
+    for key, value in changes.items():
+        assert folder(training={"epochs": 3, "lr": 0.1, key: value}) != base, key
+    assert set(changes) == set(runs()[0].point.training.model_dump())
+
+
+def test_the_resolved_configuration_reads_back_as_itself():
+    settings = config.read(BASE)
+    assert config.read(settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize("hundredths", [1, 7, 12, 25, 29, 57, 58, 100, 113])
+def test_sigmas_have_two_decimals(hundredths):
+    sigma = hundredths / 100
+    assert f"sigma-{sigma:.2f}" in str(runs(sigmas=[sigma])[0].point.folder)
+
+
+def entry(number, **changes):
+    """Return a change of one method's entry; a value of None removes the key."""
+
+    def change(content):
+        target = content["experiments"][0]["methods"][number]
+        target.update(changes)
+        for key in [key for key, value in changes.items() if value is None]:
+            del target[key]
+
+    return change
+
+
+def experiment(**changes):
+    return lambda content: content["experiments"][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(data_dri="x"), "data_dri: unknown key; did you mean 'data_dir'?"),
+        (experiment(sigmaz=[1]), "experiments[0].sigmaz: unknown key; did you mean 'sigmas'?"),
+        (
+            entry(1, parameters={"etta": 1}),
+            "experiments[0].methods[1].parameters.etta: unknown key; did you mean 'eta'?",
+        ),
+        (entry(1, method="consistncy"), "unknown method 'consistncy'; did you mean 'consistency'?"),
+        (entry(1, method=None), "experiments[0].methods[1].method: this key is required"),
+        (entry(1, **{"lambda": None}), "method consistency needs lambda"),
+        (entry(0, **{"lambda": 3}), "method gaussian has no regularizer: leave lambda out"),
+        (entry(1, parameters={"m": 1}), "methods[1].parameters.m: Input should be greater than"),
+        (entry(0, parameters={"m": 2}), "methods[0].parameters.m: unknown key"),
+        (experiment(sigmas=[-0.5]), "sigmas[0]: Input should be greater than 0, not -0.5"),
+        (
+            experiment(sigmas=[0.505]),
+            "sigmas[0]: a noise level has at most two decimals, not 0.505",
+        ),
+        (experiment(sigmas=[0.5, 0.5]), "sigmas: a value stands twice"),
+        (experiment(dataset="mnst"), "unknown dataset 'mnst'; did you mean 'mnist'?"),
+        (experiment(arch="lenett"), "unknown arch 'lenett'; did you mean 'lenet'?"),
+        (experiment(certification={"n": 0}), "certification.n: Input should be greater than"),
+        (experiment(certification={"n0": 0}), "certification.n0: Input should be greater than"),
+        (experiment(certification={"alpha": 0}), "certification.alpha: Input should be greater"),
+        (experiment(certification={"alpha": 1}), "certification.alpha: Input should be less"),
+        (experiment(certification={"n": 9}), "the smallest n that can is 10"),
+        (experiment(certification={"subset": "every-0"}), "is not all, every-K or FIRST-LAST"),
+        (experiment(certification={"subset": "0-360"}), "beyond the 360 test images"),
+        (experiment(training={"epoch": 3}), "training.epoch: unknown key; did you mean 'epochs'?"),
+        (experiment(training={"lr": float("nan")}), "training.lr: Input should be"),
+        (experiment(name="A b"), "experiments[0].name"),
+        (experiment(methods=[]), "experiments[0].methods: List should have at least 1 item"),
+        (lambda c: c["experiments"].append(c["experiments"][0]), "two experiments are called"),
+        (lambda c: c.update(experiments=None), "experiments: Input should be a valid list"),
+        (
+            lambda c: c["experiments"][0]["methods"].append({"method": "consistency", "lambda": 5}),
+            "two methods labelled 'Consistency' share sigma 0.25 and lambda 5",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_the_key(change, message):
+    content = copy.deepcopy(BASE)
+    change(content)
+    with pytest.raises(UserError) as caught:
+        config.read(content)
+    line = str(caught.value)
+    assert message in line
+    assert line.startswith("config: ")
+    assert "\n" not in line

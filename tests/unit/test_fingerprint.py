@@ -1,0 +1,111 @@
+"""Code fingerprints change with the meaning of a stage's code, and only with that."""
+
+import shutil
+
+import pytest
+
+from smoothcert import fingerprint as module
+from smoothcert import methods
+from smoothcert.point import Point
+from smoothcert.settings import Training
+
+RESOURCES = sorted(
+    path.name for path in (module.PACKAGE / "report").iterdir() if path.suffix in module.RESOURCES
+)
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    """Return a function that edits a copy of the package and names the stages that change."""
+    package = tmp_path / "smoothcert"
+    shutil.copytree(module.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(module, "PACKAGE", package)
+
+    def prints():
+        for cached in (module.fingerprint, module._imports, module._meaning):
+            cached.cache_clear()
+
+        def train(method, arch="convnet8", dataset="digits"):
+            parameters = methods.load(method)()
+            return module.of_training(
+                Point(dataset, arch, method, 0.5, 0, 0, Training(), parameters)
+            )
+
+        return {
+            "data": module.of_data("digits"),
+            "train gaussian": train("gaussian"),
+            "train consistency": train("consistency"),
+            "train lenet": train("gaussian", "lenet", "mnist"),
+            "certify": module.of_certification("digits", "convnet8"),
+            "summarize": module.of_stage("analysis.summary"),
+            "tables": module.of_stage("analysis.tables"),
+            "figures": module.of_stage("analysis.figures"),
+            "report": module.of_stage("report.page"),
+        }
+
+    before = prints()
+
+    def edit(name: str, old: str, new: str) -> set[str]:
+        path = package / name
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new, 1))
+        return {stage for stage, value in prints().items() if value != before[stage]}
+
+    yield edit
+    for cached in (module.fingerprint, module._imports, module._meaning):
+        cached.cache_clear()
+
+
+def test_a_comment_changes_nothing(stages):
+    assert stages("train.py", "import torch\n", "import torch  # a remark\n") == set()
+
+
+def test_a_docstring_changes_nothing(stages):
+    assert (
+        stages("methods/consistency.py", '"""Cross entropy of m', '"""The cross entropy of m')
+        == set()
+    )
+
+
+def test_the_description_of_a_setting_changes_nothing(stages):
+    assert stages("settings.py", '"""Initial learning rate."""', '"""The first one."""') == set()
+
+
+def test_a_loss_concerns_its_method_alone(stages):
+    assert stages("methods/consistency.py", "weight * divergence", "2 * weight * divergence") == {
+        "train consistency"
+    }
+
+
+def test_an_architecture_concerns_its_own_runs(stages):
+    assert stages("models/lenet.py", "functional.relu(", "functional.gelu(") == {"train lenet"}
+
+
+def test_a_data_set_concerns_its_own_runs(stages):
+    changed = stages("datasets/digits.py", "random_state=0", "random_state=1")
+    assert changed == {"data", "train gaussian", "train consistency", "certify"}
+
+
+def test_the_bound_concerns_what_comes_after_training(stages):
+    changed = stages("smoothing/bounds.py", "np.maximum(p_lower, 0.5)", "np.maximum(p_lower, 0.6)")
+    assert {"certify"} <= changed
+    assert not {stage for stage in changed if stage.startswith(("data", "train"))}
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_template_concerns_the_report_alone(stages, resource):
+    assert stages(f"report/{resource}", "\n", "\n\n") == {"report"}
+
+
+@pytest.mark.parametrize(("edited", "other"), [("tables", "figures"), ("figures", "tables")])
+def test_tables_and_figures_do_not_concern_each_other(stages, edited, other):
+    changed = stages(f"analysis/{edited}.py", "import annotations", "import annotations\nX = 1")
+    assert edited in changed
+    assert other not in changed
+
+
+def test_no_analysis_reaches_the_machine_learning_code():
+    for stage in ("analysis.tables", "analysis.figures", "report.page"):
+        names = {path.stem for path in module._closure((f"smoothcert.{stage}",))}
+        assert not names & {"train", "sampling", "certify", "classifier", "lenet"}

@@ -1,0 +1,49 @@
+"""The summary of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import write_experiment
+
+from smoothcert import files
+from smoothcert.analysis.summary import summarize
+from smoothcert.errors import UserError
+
+
+@pytest.fixture
+def certificates(tmp_path) -> Path:
+    """Return a certificates folder."""
+    manifest = write_experiment(tmp_path, seeds=[0], sigmas=[0.5])
+    return tmp_path / files.read_json(tmp_path / manifest)["runs"][0]["certificates"]
+
+
+def test_holds_metrics_costs_and_origin(certificates):
+    summarize(certificates)
+    summary = files.read_json(certificates / "summary.json")
+    table = pd.read_csv(certificates / "certificates.tsv", sep="\t")
+    credit = table["radius"] * table["correct"]
+    assert summary["images"] == 90
+    assert summary["acr"] == pytest.approx(credit.mean())
+    assert summary["acr_standard_error"] == pytest.approx(credit.sem())
+    assert summary["clean_accuracy"] == pytest.approx(table["correct"].mean())
+    assert summary["abstention"] == pytest.approx((table["predict"] == -1).mean())
+    assert summary["share_at_cap"] == pytest.approx((table["count"] == 10_000).mean())
+    assert summary["radius_cap"] == pytest.approx(table["radius"].max())
+    at_half = next(entry for entry in summary["certified_accuracy"] if entry["radius"] == 0.5)
+    assert at_half["share"] == pytest.approx((credit >= 0.5).mean())
+    assert summary["p_lower_quantiles"]["0.5"] == pytest.approx(table["p_lower"].median())
+    assert summary["certification"]["seconds"] == pytest.approx(table["time"].sum())
+    assert summary["training"]["epochs"] == 5
+    assert summary["training"]["provenance"]["torch"] == "2.15.0+cpu"
+    assert summary["point"]["sigma"] == 0.5
+
+
+def test_refuses_duplicate_rows(certificates):
+    path = certificates / "certificates.tsv"
+    *lines, _ = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[1]]))
+    with pytest.raises(UserError, match="1 duplicate rows"):
+        summarize(certificates)

@@ -1,0 +1,170 @@
+"""The training loop: schedule, minibatches, reproducibility, resume."""
+
+import pytest
+import torch
+
+from smoothcert import checkpoint, datasets, fingerprint, methods, train
+from smoothcert.datasets.base import Dataset
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+from smoothcert.settings import Training
+
+CPU = torch.device("cpu")
+
+
+def point(method="gaussian", weight=0.0, seed=0, parameters=None, **training):
+    settings = {"epochs": 3, "batch_size": 64, "lr": 0.05, **training}
+    return Point(
+        dataset="digits",
+        arch="convnet8",
+        method=method,
+        sigma=0.25,
+        weight=weight,
+        seed=seed,
+        training=Training(**settings),
+        parameters=methods.load(method)(**(parameters or {})),
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return datasets.load("digits", tmp_path_factory.mktemp("data"))
+
+
+def weights(folder):
+    return (folder / "model.pt").read_bytes()
+
+
+def test_learning_rate_conventions():
+    """Cohen's drops at epochs 30 and 60; Jeong's has 31, 30 and 29 of 90 epochs at each rate."""
+    cohen, jeong = (Training(epochs=90, lr=0.01, lr_convention=c) for c in ("cohen", "jeong"))
+    rates = [[t.learning_rate(epoch) for epoch in range(90)] for t in (cohen, jeong)]
+    lengths = [
+        [sum(abs(r - lr) < 1e-12 for r in rate) for lr in (1e-2, 1e-3, 1e-4)] for rate in rates
+    ]
+    assert lengths == [[30, 30, 30], [31, 30, 29]]
+
+
+@pytest.mark.parametrize(("m", "steps"), [(1, 235), (2, 470), (4, 940)])
+def test_steps_of_an_mnist_epoch(m, steps):
+    method = methods.load("consistency")(m=m) if m > 1 else methods.load("gaussian")()
+    parts = [
+        part
+        for batch in torch.arange(60_000).split(256)
+        for part in train.minibatches(batch, method)
+    ]
+    assert len(parts) == steps
+    assert len(torch.cat(parts).unique()) == 60_000
+    assert {len(part) for part in parts} == {256 // m, 96 // m}
+
+
+def test_a_remainder_is_dropped():
+    parts = train.minibatches(torch.arange(11), methods.load("consistency")(m=3))
+    assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
+def test_the_seed_decides_the_weights(digits, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train.train(point(seed=seed), digits, tmp_path / name, CPU)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+def test_checkpoint_loads_safely_and_tells_what_it_is(digits, tmp_path):
+    run = point("consistency", 2.0, parameters={"m": 3, "eta": 0.1}, epochs=1)
+    train.train(run, digits, tmp_path, CPU)
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert content["provenance"]["data"] == digits.checksum
+    assert content["provenance"]["code"] == fingerprint.of_training(run)
+    loaded = checkpoint.load(tmp_path / "model.pt")
+    assert loaded.point == run
+    with pytest.raises(UserError, match="holds a convnet8, not a lenet"):
+        checkpoint.load(tmp_path / "model.pt", arch="lenet")
+
+
+def test_training_learns(digits, tmp_path):
+    train.train(point(epochs=15), digits, tmp_path, CPU)
+    rows = (tmp_path / "train.tsv").read_text().splitlines()
+    header, last = rows[0].split("\t"), rows[-1].split("\t")
+    assert header == ["epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds"]
+    assert len(rows) == 16
+    assert float(last[4]) > 0.8
+
+
+class KilledError(BaseException):
+    """Ends a run as a kill would: no cleaning up."""
+
+
+def kill_after(monkeypatch, epochs):
+    save, calls = train._State.save, []
+
+    def counted(self, path, identity, rows):
+        save(self, path, identity, rows)
+        calls.append(len(rows))
+        if len(rows) == epochs:
+            raise KilledError
+
+    monkeypatch.setattr(train._State, "save", counted)
+    return calls
+
+
+def test_resume_reaches_the_same_weights(digits, tmp_path, monkeypatch, capsys):
+    run = point("consistency", 2.0, epochs=4)
+    train.train(run, digits, tmp_path / "whole", CPU)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_after(patch, 2)
+        train.train(run, digits, tmp_path / "killed", CPU)
+    capsys.readouterr()
+    train.train(run, digits, tmp_path / "killed", CPU)
+    assert "resuming after epoch 2" in capsys.readouterr().err
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert not (tmp_path / "killed" / "resume.pt").exists()
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "code", "data", "damage"])
+def test_a_resume_file_of_another_run_is_set_aside(digits, tmp_path, monkeypatch, capsys, change):
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_after(patch, 2)
+        train.train(point(), digits, tmp_path / "run", CPU)
+    run, data = point(), digits
+    if change == "settings":
+        run = point(lr=0.04)
+    elif change == "seed":
+        run = point(seed=5)
+    elif change == "code":
+        monkeypatch.setattr(fingerprint, "of_training", lambda point: "another")
+    elif change == "data":
+        data = Dataset(
+            digits.train_images.flip(3), digits.train_labels, digits.test_images, digits.test_labels
+        )
+    else:
+        (tmp_path / "run" / "resume.pt").write_bytes(b"PK\x03\x04 torn")
+    train.train(run, data, tmp_path / "fresh", CPU)
+    train.train(run, data, tmp_path / "run", CPU)
+    assert "set aside" in capsys.readouterr().err
+    assert (tmp_path / "run" / "resume.pt.aside").exists()
+    assert weights(tmp_path / "run") == weights(tmp_path / "fresh")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
+    objective = methods.load("gaussian")
+    loss, calls = objective.loss, []
+
+    def poisoned(self, model, images, labels, smoothing, weight):
+        calls.append(smoothing.epoch)
+        terms = loss(self, model, images, labels, smoothing, weight)
+        if len(calls) == 23 + 4:  # 23 steps an epoch
+            terms.classification.data.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(objective, "loss", poisoned)
+    with pytest.raises(UserError, match="nan in epoch 2, batch 4"):
+        train.train(point(), digits, tmp_path, CPU)
+    kept = checkpoint.read(tmp_path / "resume.pt")
+    assert len(kept["rows"]) == 1
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_bf16_trains_fp32_weights(digits, tmp_path):
+    train.train(point(epochs=2, precision="bf16"), digits, tmp_path, CPU)
+    state = checkpoint.load(tmp_path / "model.pt").classifier.state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32}

@@ -1,0 +1,118 @@
+"""SIGKILL at random moments, then the same command again: nothing is lost and nothing differs."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+TRAIN = ["--dataset", "digits", "--arch", "convnet8", "--method", "consistency", "--sigma", "0.25",
+         "--lambda", "2", "--epochs", "40", "--batch-size", "64", "--lr", "0.05"]  # fmt: skip
+CERTIFY = ["--subset", "every-2", "--n", "2000"]
+
+
+def start(*arguments: object, log: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "smoothcert", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=log.open("w"),
+    )
+
+
+def finish(*arguments: object, log: Path) -> str:
+    process = start(*arguments, log=log)
+    assert process.wait(120) == 0, log.read_text()
+    return log.read_text()
+
+
+def kill_within(command: list, log: Path, ready: Path, chance: random.Random) -> None:
+    """Kill the command at a random moment after the file ``ready`` has something to lose."""
+    process = start(*command, log=log)
+    while not ready.exists() or ready.stat().st_size < 1000:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, 1.0))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def epochs(log: str) -> list[int]:
+    return [int(number) for number in re.findall(r"^epoch (\d+)/", log, re.M)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a folder with an undisturbed training run and its undisturbed certificates."""
+    folder = tmp_path_factory.mktemp("whole")
+    finish("train", *TRAIN, "--output", folder, log=folder / "log")
+    finish("certify", folder / "model.pt", *CERTIFY, "--output", folder / "c", log=folder / "log")
+    return folder
+
+
+def test_train(whole, tmp_path):
+    chance = random.Random(0)
+    for number in range(5):
+        run = tmp_path / str(number)
+        command = ["train", *TRAIN, "--output", run]
+        kill_within(command, tmp_path / "first", run / "resume.pt", chance)
+        saved = len(torch.load(run / "resume.pt", weights_only=True)["rows"])
+        assert 1 <= saved < 40
+        log = finish(*command, log=tmp_path / "second")
+        assert epochs(log) == list(range(saved + 1, 41)), "an epoch was repeated or left out"
+        assert f"resuming after epoch {saved}" in log
+        assert (run / "model.pt").read_bytes() == (whole / "model.pt").read_bytes()
+
+
+def certificates(path: Path) -> list[list[str]]:
+    """Return the cells without the column of seconds."""
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [row[:5] + row[6:] for row in rows]
+
+
+def test_certify(whole, tmp_path):
+    chance = random.Random(1)
+    for number in range(5):
+        folder = tmp_path / str(number)
+        command = ["certify", whole / "model.pt", *CERTIFY, "--output", folder]
+        partial = folder / "certificates.tsv.partial"
+        kill_within(command, tmp_path / "first", partial, chance)
+        before = partial.read_text()
+        kept = before[: before.rfind("\n") + 1]
+        assert kept.count("\n") > 10
+        log = finish(*command, log=tmp_path / "second")
+        assert f"continuing after {kept.count(chr(10)) - 1} rows" in log
+        after = folder / "certificates.tsv"
+        assert after.read_text().startswith(kept), "a finished row was done again"
+        assert certificates(after) == certificates(whole / "c" / "certificates.tsv")
+
+
+def test_other_settings_after_a_kill_train_afresh(tmp_path):
+    run = tmp_path / "run"
+    command = ["train", *TRAIN, "--output", run]
+    kill_within(command, tmp_path / "log", run / "resume.pt", random.Random(2))
+    log = finish(*command, "--eta", "0.1", log=tmp_path / "log")
+    assert "set aside" in log
+    assert epochs(log) == list(range(1, 41))
+
+
+def test_retraining_after_a_kill_discards_old_rows(whole, tmp_path):
+    model = tmp_path / "model.pt"
+    model.write_bytes((whole / "model.pt").read_bytes())
+    folder = tmp_path / "c"
+    command = ["certify", model, *CERTIFY, "--output", folder]
+    partial = folder / "certificates.tsv.partial"
+    kill_within(command, tmp_path / "log", partial, random.Random(3))
+    finish("train", *TRAIN, "--seed", "1", "--output", tmp_path, log=tmp_path / "log")
+    log = finish(*command, log=tmp_path / "log")
+    assert "set aside" in log
+    assert "continuing" not in log
+    assert (folder / "certificates.tsv").read_text().count("\n") == 181

@@ -1,0 +1,125 @@
+"""What runs again after which change, on a workflow that really ran."""
+
+import copy
+
+import pytest
+from workspace import TINY, Workspace
+
+EVERYTHING_AFTER = {"summarize", "tables", "figures", "report"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a workspace whose tiny experiment has run to its report."""
+    workspace = Workspace(tmp_path_factory.mktemp("project"))
+    config = workspace.configure(TINY)
+    result = workspace.snakemake("--configfile", config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return workspace
+
+
+@pytest.fixture
+def planned(finished):
+    """Return a function that edits a file, tells what a dry run would run, and undoes the edit."""
+
+    def plan(name: str, old: str, new: str) -> dict[str, set[str]]:
+        path = finished.folder / name
+        before = path.read_bytes()
+        finished.edit(name, old, new)
+        try:
+            return finished.planned("--configfile", "config/tiny.yaml")
+        finally:
+            path.write_bytes(before)
+
+    return plan
+
+
+def methods(runs):
+    return {run.split("/")[2].split("-")[0] for run in runs}
+
+
+def test_the_whole_report_is_there(finished):
+    folder = finished.folder / "reports" / "tiny"
+    assert (folder / "index.html").stat().st_size > 10_000
+    for table in ("acr", "certified_accuracy", "runs"):
+        for suffix in ("csv", "md", "tex", "html"):
+            assert (folder / "tables" / f"{table}.{suffix}").stat().st_size > 0
+    for figure in ("certified_accuracy", "training"):
+        for suffix in ("svg", "pdf", "png"):
+            assert (folder / "figures" / f"{figure}.{suffix}").stat().st_size > 0
+    for run in finished.manifest("tiny")["runs"]:
+        assert (finished.folder / run["certificates"] / "summary.json").exists()
+        assert "epoch 2/2" in (finished.folder / run["folder"] / "train.log").read_text()
+
+
+def test_nothing_is_left_to_do(finished):
+    assert finished.planned("--configfile", "config/tiny.yaml") == {}
+    result = finished.snakemake("--configfile", "config/tiny.yaml")
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_a_template_concerns_the_report_alone(planned):
+    plan = planned("code/smoothcert/report/report.html", "<body", "<!-- --><body")
+    assert plan == {"report": {"of tiny"}}
+
+
+def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
+    assert planned("workflow/report/table.rst", "Means", "The means") == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["train.py", "smoothing/certify.py", "methods/consistency.py", "analysis/tables.py"]
+)
+def test_a_comment_reruns_nothing(planned, name):
+    path = f"code/smoothcert/{name}"
+    assert planned(path, "import annotations\n", "import annotations  # a remark\n") == {}
+
+
+def test_a_loss_reruns_its_method_and_what_follows(planned):
+    plan = planned("code/smoothcert/methods/consistency.py", "weight * div", "1.5 * weight * div")
+    assert set(plan) == {"train", "certify", *EVERYTHING_AFTER}
+    assert methods(plan["train"]) == {"consistency"}
+    assert methods(plan["certify"]) == {"consistency"}
+
+
+def test_another_n_reruns_certification_not_training(planned):
+    plan = planned("config/tiny.yaml", "n: 100", "n: 200")
+    assert set(plan) == {"certify", "experiment", *EVERYTHING_AFTER}
+
+
+def test_another_setting_trains_anew(planned):
+    plan = planned("config/tiny.yaml", "lr: 0.05", "lr: 0.04")
+    assert methods(plan["train"]) == {"gaussian", "consistency"}
+
+
+def test_another_seed_adds_its_runs_alone(finished):
+    content = copy.deepcopy(TINY)
+    content["experiments"][0]["seeds"] = [0, 1]
+    config = finished.configure(content, "config/seeds.yaml")
+    plan = finished.planned("--configfile", config)
+    assert {run.rsplit("-", 1)[1] for run in plan["train"]} == {"1"}
+    assert len(plan["train"]) == 2
+
+
+def test_data_folder_device_and_threads_rerun_nothing(planned):
+    assert planned("config/tiny.yaml", "my data/$(x)", "elsewhere") == {}
+
+
+def test_a_shorter_run_leaves_a_longer_one_untouched(finished):
+    before = finished.files("results")
+    content = copy.deepcopy(TINY)
+    content["experiments"][0].update(name="smoke", training={"epochs": 1, "batch_size": 64})
+    config = finished.configure(content, "config/smoke.yaml")
+    result = finished.snakemake("--configfile", config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    after = finished.files("results")
+    assert {path: after[path] for path in before} == before
+    assert len(after) > len(before)
+
+
+def test_snakemakes_own_report(finished):
+    result = finished.snakemake("--configfile", "config/tiny.yaml", "--report", "workflow.html")
+    assert result.returncode == 0, result.stdout + result.stderr
+    page = (finished.folder / "workflow.html").read_text()
+    assert "1. Tables" in page
+    assert "every-60" in page
