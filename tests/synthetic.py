@@ -77,8 +77,11 @@ def write_run(
             "protocol": protocol.model_dump(mode="json"),
             "model": {"sha256": "cd" * 32, "provenance": origin},
             "provenance": origin,
+            "evaluation": {"backend": "openvino", "version": "1", "precision": "fp32"},
             "identity": "synthetic",
+            "shard": "1/1",
             "images": len(table),
+            "test_images": images,
         },
     )
 
@@ -108,6 +111,8 @@ def certificate_table(
             "count": count,
             "n": protocol.n,
             "p_lower": p_lower,
+            "mode": protocol.mode,
+            "batch": 100,
         }
     )
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from smoothcert import __version__, config, datasets, methods, models
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, Training
+from smoothcert.smoothing.predict import Prediction
 from smoothcert.smoothing.protocol import Protocol
 
 
@@ -78,6 +79,36 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     _add_section(command, Protocol, "protocol")
     _data_dir(command)
     _machine(command)
+    command.add_argument(
+        "--shard", metavar="K/N", default="1/1", help="certify the K-th of N parts (default: 1/1)"
+    )
+    _output(command, "folder for certificates.tsv and certificates.json")
+
+    command = _command(commands, "predict", _predict, "Predict with a trained classifier.")
+    command.add_argument("model", type=Path, help="model.pt of a trained run")
+    _add_section(command, Prediction, "prediction")
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for predictions.tsv and predictions.json")
+
+    command = _command(commands, "doctor", _doctor, "Look at a configuration or a model first.")
+    command.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="configuration files, of which later ones win, or one model.pt",
+    )
+    command.add_argument("--sigma", type=float, help="noise that the model is to be smoothed with")
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the model's data set; a configuration names its own (default: data)",
+    )
+
+    command = _command(commands, "merge", _merge, "Join the shards of a certification.")
+    command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
     _output(command, "folder for certificates.tsv and certificates.json")
 
     command = _command(commands, "summarize", _summarize, "Summarise certificates in summary.json.")
@@ -135,12 +166,43 @@ def _certify(options: argparse.Namespace) -> None:
     from smoothcert import checkpoint
     from smoothcert.device import choose
     from smoothcert.smoothing.certify import certify
+    from smoothcert.smoothing.shards import Shard
 
-    protocol = _section(options, Protocol)
+    protocol, shard = _section(options, Protocol), Shard.read(options.shard)
     trained = checkpoint.load(options.model)
     data = datasets.load(trained.point.dataset, options.data_dir)
     device = choose(options.device, options.threads)
-    certify(options.model, trained, data, protocol, options.output, device)
+    certify(options.model, trained, data, protocol, options.output, device, shard)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from smoothcert import checkpoint
+    from smoothcert.device import choose
+    from smoothcert.smoothing.predict import predict
+
+    settings = _section(options, Prediction)
+    trained = checkpoint.load(options.model)
+    data = datasets.load(trained.point.dataset, options.data_dir)
+    device = choose(options.device, options.threads)
+    predict(options.model, trained, data, settings, options.output, device)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from smoothcert.doctor import examine
+
+    found = examine(options.files, options.sigma, options.data_dir)
+    for finding in found:
+        print(finding)
+    if all(finding.level == "note" for finding in found):
+        print("nothing to warn of")
+    if any(finding.level == "error" for finding in found):
+        sys.exit(1)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from smoothcert.smoothing.shards import merge
+
+    merge(options.shards, options.output)
 
 
 def _summarize(options: argparse.Namespace) -> None:
@@ -219,6 +281,7 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
     for name, field in section.model_fields.items():
         kind = field.annotation
         choices = get_args(kind) if get_origin(kind) is Literal else None
+        kind = next((one for one in get_args(kind) if one is not type(None)), kind)
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=str if choices else kind,

@@ -259,6 +259,9 @@ class Config(Section):
     threads: int = Field(1, ge=1)
     """CPU threads of each training and certification job."""
 
+    shards: int = Field(1, ge=1)
+    """Jobs among which the test images of each certification are divided."""
+
     experiments: list[Experiment] = Field(min_length=1)
     """The reports to make."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import io
+import os
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,7 +21,7 @@ from smoothcert.progress import say
 ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
-TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
+TABLE, DESCRIPTION, LOCK = "certificates.tsv", "certificates.json", "certificates.lock"
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
 
@@ -44,8 +49,13 @@ class Certificate:
     count: int
     """Votes for ``top`` among the n fresh ones."""
     n: int
+    """Fresh votes that were counted; 0 where mode evaluate left the estimate out."""
     p_lower: float
-    """Lower confidence bound on the probability of ``top``."""
+    """Lower confidence bound on p_A, the probability of ``top``."""
+    mode: str
+    """Mode of certification."""
+    batch: int
+    """Noisy copies in one forward pass; fewer than usual where memory ran out."""
 
 
 COLUMNS = tuple(field.name for field in fields(Certificate))
@@ -54,7 +64,8 @@ COLUMNS = tuple(field.name for field in fields(Certificate))
 class PartialTable:
     """A certificate table while it is written: ``certificates.tsv.partial`` and its description.
 
-    The description carries an ``identity``; rows of another identity are set aside.
+    The description tells the rows' ``identity``, ``subset`` and ``shard``; rows of others are set
+    aside. A context manager: while it is open, no other process writes the same table.
     """
 
     def __init__(self, folder: Path, description: dict[str, Any]):
@@ -67,6 +78,7 @@ class PartialTable:
         self.done: set[int] = set()
         """Indices of the images whose rows are written."""
         files.make_folder(folder)
+        self._lock = _lock(folder / LOCK)
         if self._rows.exists() and not self._same():
             aside = self._rows.with_name(f"{self._rows.name}.aside")
             self._rows.replace(aside)
@@ -76,16 +88,24 @@ class PartialTable:
             files.write_text(self._rows, "\t".join(COLUMNS) + "\n")
         else:
             self._continue()
-        self._handle: IO[str] = self._open()
+        self._handle = self._open()
+
+    def __enter__(self) -> PartialTable:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._handle.close()
+        self._lock.close()
 
     def append(self, certificate: Certificate) -> None:
         """Write one row, so that a kill right after it loses nothing.
 
         Raises UserError if the file cannot be written; the whole rows before it stay.
         """
+        row = "\t".join(str(value) for value in astuple(certificate)) + "\n"
         try:
-            self._handle.write("\t".join(_exact(value) for value in astuple(certificate)) + "\n")
-            self._handle.flush()
+            if self._handle.write(row.encode()) < len(row):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise UserError(
                 f"cannot write {self._rows}: {error.strerror}; its {len(self.done)} whole rows "
@@ -93,12 +113,27 @@ class PartialTable:
             ) from error
         self._count(certificate.idx, certificate.radius, certificate.correct, certificate.predict)
 
+    def take_over(self, tables: Iterable[Path], indices: set[int]) -> None:
+        """Copy the rows of ``indices`` that other tables of the same identity hold."""
+        before = len(self.done)
+        for path in tables:
+            rows = _parse(path)
+            wanted = rows[rows["idx"].isin(indices - self.done)]
+            for row in wanted[list(COLUMNS)].itertuples(index=False):
+                self.append(Certificate(*row))
+        if len(self.done) > before:
+            say(f"took over {len(self.done) - before} rows of other subsets of the same images")
+
     def finish(self) -> None:
-        """Give the complete table its final name."""
+        """Write the complete table, sorted by image, under its final name."""
         self._handle.close()
+        header, *rows = self._rows.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows.sort(key=lambda row: int(row.split("\t", 1)[0]))  # rows taken over came first
         files.write_json(self._folder / DESCRIPTION, self._description)
-        self._rows.replace(self._folder / TABLE)
+        files.write_text(self._folder / TABLE, header + "".join(rows))
+        self._rows.unlink()
         self._about.unlink()
+        (self._folder / LOCK).unlink()
 
     def summary(self) -> str:
         """Return ACR so far with its standard error, and the share of abstentions."""
@@ -109,7 +144,7 @@ class PartialTable:
 
     def _same(self) -> bool:
         try:
-            return files.read_json(self._about)["identity"] == self._description["identity"]
+            return place(files.read_json(self._about)) == place(self._description)
         except (UserError, KeyError, TypeError):
             return False
 
@@ -128,11 +163,47 @@ class PartialTable:
         self._radii.append(radius * correct)
         self._abstentions += predict == ABSTAIN
 
-    def _open(self) -> IO[str]:
+    def _open(self) -> io.FileIO:
         try:
-            return self._rows.open("a", encoding="utf-8")
+            # Unbuffered: a written row is in the file, and a failed one is not tried again.
+            return self._rows.open("ab", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write {self._rows}: {error.strerror}") from error
+
+
+def place(description: dict[str, Any]) -> tuple[str, str, str]:
+    """Return which rows a table holds: their identity, the subset and the shard."""
+    return description["identity"], description["protocol"]["subset"], description["shard"]
+
+
+def _lock(path: Path) -> TextIO:
+    """Return an open file that keeps other processes from the same table until it is closed.
+
+    Raises UserError, which names the holder, if another process has it.
+    """
+    handle = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.seek(0)
+        raise UserError(f"{path.parent} is being written by {handle.read()}") from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+    handle.flush()
+    return handle
+
+
+def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:
+    """Return the finished tables below ``folder`` whose rows have the description's identity."""
+    found = []
+    for path in sorted(folder.rglob(DESCRIPTION)):
+        try:
+            same = files.read_json(path)["identity"] == description["identity"]
+        except (UserError, KeyError, TypeError):
+            continue
+        if same:
+            found.append(path.with_name(TABLE))
+    return found
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -192,8 +263,3 @@ def _parse(path: Path) -> pd.DataFrame:
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} has a damaged row: {str(error).splitlines()[0]}") from error
     return table
-
-
-def _exact(value: float) -> str:
-    """Return the shortest text that reads back as the same number."""
-    return repr(value)

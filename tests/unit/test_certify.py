@@ -1,6 +1,8 @@
 """Certification: the guarantee on a classifier whose radius is known, and tables that survive."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,16 @@ from scipy.stats import binomtest
 from torch import nn
 
 from smoothcert import checkpoint, datasets, methods, models, records
+from smoothcert.analysis import metrics
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
+from smoothcert.smoothing import backends
 from smoothcert.smoothing import certify as engine
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.sampling import Sampler
+from smoothcert.smoothing.shards import Shard, merge
 
 CPU = torch.device("cpu")
 SIGMA = 0.5
@@ -37,16 +42,15 @@ class Linear(nn.Module):
 def test_linear_classifier_is_certified_below_its_radius(monkeypatch):
     """1,000 draws at n = 100,000 and alpha 0.001: at most 6 radii exceed the true one."""
     ratios = np.linspace(0.3, 3.2, 20)
+    for size in ("chunk", "batch"):  # counts depend on them, the test does not; it is faster
+        monkeypatch.setattr(backends.OpenVino, size, 10_000)
     sampler = Sampler(Linear(), SIGMA, seed=0, device=CPU)
-    sampler.batch = 10_000  # counts depend on it, the test does not, and it is faster
     too_large, medians = 0, []
     for number, ratio in enumerate(ratios):
         image = torch.zeros(1, 2, 2)
         image[0, 0, 0] = ratio * SIGMA
-        counts = [
-            int(sampler.count(image, 50 * number + draw, "estimate", 100_000)[1])
-            for draw in range(50)
-        ]
+        indices = [50 * number + draw for draw in range(50)]
+        counts = sampler.counts(image.expand(50, 1, 2, 2), indices, "estimate 0", 100_000)[:, 1]
         radii = certified_radius(lower_bound(counts, 100_000, 0.001), SIGMA)
         too_large += int((radii > ratio * SIGMA).sum())
         medians.append(np.median(radii) / (ratio * SIGMA))
@@ -57,12 +61,9 @@ def test_linear_classifier_is_certified_below_its_radius(monkeypatch):
 
 def test_votes_that_choose_and_votes_that_estimate_are_independent_draws():
     sampler = Sampler(Linear(), SIGMA, seed=0, device=CPU)
-    image = torch.full((1, 2, 2), 0.1)
-    counts = np.array(
-        [
-            [int(sampler.count(image, index, stage, 100)[1]) for stage in ("choose", "estimate")]
-            for index in range(300)
-        ]
+    images, indices = torch.full((300, 1, 2, 2), 0.1), range(300)
+    counts = np.stack(
+        [sampler.counts(images, indices, stage, 100)[:, 1] for stage in ("choose", "estimate 0")], 1
     )
     assert abs(np.corrcoef(counts.T)[0, 1]) < 0.2
     assert (counts[:, 0] != counts[:, 1]).mean() > 0.8
@@ -129,7 +130,8 @@ def test_the_description_records_the_protocol_and_its_origin(model, digits, tmp_
     about = json.loads((tmp_path / "c" / "certificates.json").read_text())
     assert about["protocol"]["alpha"] == 0.001
     assert about["images"] == 18
-    assert about["precision"] == "fp32"
+    assert about["evaluation"]["precision"] in ("bf16", "fp32")
+    assert about["evaluation"]["backend"] == "openvino"
     assert {"commit", "code", "data", "device", "torch"} <= set(about["provenance"])
 
 
@@ -206,14 +208,98 @@ def test_damaged_tables_are_refused(model, digits, tmp_path, damage, message):
 def test_a_full_disk_keeps_the_rows(model, digits, tmp_path, monkeypatch):
     """Linux offers /dev/full to play one."""
     killed_after(monkeypatch, 5, lambda: certify(model, digits, tmp_path / "c"))
-    real = records.PartialTable._open
-
-    def full(self):
-        real(self).close()
-        return open("/dev/full", "a")  # noqa: PTH123
-
+    full = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
     with monkeypatch.context() as patch:
-        patch.setattr(records.PartialTable, "_open", full)
+        patch.setattr(records.PartialTable, "_open", lambda self: full)
         with pytest.raises(UserError, match="No space left on device; its 5 whole rows are kept"):
             certify(model, digits, tmp_path / "c")
     assert len(certify(model, digits, tmp_path / "c")) == 18
+
+
+def test_evaluate_gives_the_metrics_of_fixed(model, digits, tmp_path):
+    fixed = certify(model, digits, tmp_path / "fixed")
+    evaluated = certify(model, digits, tmp_path / "evaluate", mode="evaluate")
+    radii = metrics.radii(0.01, 1.0)
+    same = metrics.quantities(radii).index(metrics.Quantity(metrics.ABSTENTION))
+    values = [metrics.image_values(table, radii)[:, :same] for table in (fixed, evaluated)]
+    np.testing.assert_array_equal(*values)
+    skipped = evaluated["n"] == 0
+    assert (skipped == (evaluated["top"] != evaluated["label"])).all()
+    assert 0 < skipped.sum() < len(skipped)
+    assert np.isnan(metrics.image_values(evaluated, radii)[:, same]).all()
+
+
+def test_staged_and_radius_stop_early(model, digits, tmp_path):
+    fixed = certify(model, digits, tmp_path / "fixed", n=20_000)
+    settings = {"mode": "staged", "tolerance": 0.5}
+    staged = certify(model, digits, tmp_path / "staged", n=20_000, **settings)
+    assert set(staged["mode"]) == {"staged"}
+    assert set(staged["n"]) == {2000, 20_000}
+    assert (staged["radius"] >= 0.4 * fixed["radius"] - 0.01).all()
+    at = certify(model, digits, tmp_path / "radius", n=20_000, mode="radius", radius=0.2)
+    assert np.isclose(at["radius"], 0.2).sum() + (at["radius"] == 0).sum() == len(at)
+    clear = (fixed["radius"] - 0.2).abs() > 0.05
+    assert ((at["radius"] > 0) == (fixed["radius"] > 0.2))[clear].all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_shards_give_the_whole_table(model, digits, tmp_path, count):
+    whole = certify(model, digits, tmp_path / "elsewhere" / "whole")
+    shards = []
+    for number in range(1, count + 1):
+        folder = tmp_path / f"shard {number}"
+        settings = Protocol(subset="every-20", n=1000)
+        shard = Shard(number, count)
+        (tmp_path / "elsewhere" / "whole" / "certificates.json").unlink(missing_ok=True)
+        engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU, shard)
+        shards.append(folder)
+    merge(shards[::-1], tmp_path / "merged")
+    merged, about = records.read(tmp_path / "merged")
+    pd.testing.assert_frame_equal(rows(merged), rows(whole))
+    assert (about["shard"], about["images"]) == ("1/1", 18)
+
+
+def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
+    for number in (1, 2, 3):
+        settings, shard = Protocol(subset="every-20", n=1000), Shard(number, 3)
+        folder = tmp_path / str(number)
+        engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU, shard)
+    one, two, three = (tmp_path / name for name in "123")
+    with pytest.raises(UserError, match="no row for 6 images"):
+        merge([one, two], tmp_path / "merged")
+    with pytest.raises(UserError, match="two rows for 6 images"):
+        merge([one, two, three, two], tmp_path / "merged")
+    certify(model, digits, tmp_path / "other", n=999)
+    with pytest.raises(UserError, match="of different weights or settings"):
+        merge([one, two, three, tmp_path / "other"], tmp_path / "merged")
+    path = one / "certificates.tsv"
+    path.write_text(path.read_text().replace("\n60\t", "\n61\t"))
+    with pytest.raises(UserError, match="no row for 1 images"):
+        merge([one, two, three], tmp_path / "merged")
+
+
+def test_extending_a_subset_certifies_the_new_images_alone(model, digits, tmp_path, capsys):
+    few = certify(model, digits, tmp_path / "few", subset="every-60")
+    capsys.readouterr()
+    more = certify(model, digits, tmp_path / "more", subset="every-20")
+    assert f"took over {len(few)} rows" in capsys.readouterr().err
+    common = more[more["idx"].isin(few["idx"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(common, few)  # the column of seconds included
+    certify(model, digits, tmp_path / "another", subset="every-20", n=500)
+    assert "took over" not in capsys.readouterr().err
+
+
+def test_a_second_process_is_told_who_holds_the_table(model, digits, tmp_path):
+    folder = tmp_path / "c"
+    holder = records.PartialTable(
+        folder, {"identity": "", "protocol": {"subset": "all"}, "shard": "1/1"}
+    )
+    with holder, pytest.raises(UserError, match=f"is being written by process {os.getpid()} on"):
+        certify(model, digits, folder)
+    assert len(certify(model, digits, folder)) == 18
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0"])
+def test_a_shard_is_k_of_n(text):
+    with pytest.raises(UserError, match="is not K/N"):
+        Shard.read(text)

@@ -123,3 +123,36 @@ def test_snakemakes_own_report(finished):
     page = (finished.folder / "workflow.html").read_text()
     assert "1. Tables" in page
     assert "every-60" in page
+
+
+def test_shards_give_the_same_certificates_in_parallel_jobs(finished):
+    content = copy.deepcopy(TINY)
+    content["experiments"][0]["certification"]["subset"] = "every-30"
+    whole = finished.configure(content, "config/whole.yaml")
+    result = finished.snakemake("--until", "certify", "--configfile", whole)
+    assert result.returncode == 0, result.stdout + result.stderr
+    tables = sorted((finished.folder / "results").rglob("certify-every-30-*/certificates.tsv"))
+    before = [certificates(table) for table in tables]
+    assert len(before) == 2
+    sharded = finished.configure({**content, "shards": 3}, "config/shards.yaml")
+    log = tables[0].parent / "shard-2-of-3.log"
+
+    def run_in_shards():
+        result = finished.snakemake("--until", "merge_shards", "--configfile", sharded)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert [certificates(table) for table in tables] == before
+
+    run_in_shards()
+    assert "took over 4 rows" in log.read_text(), "finished rows were certified again"
+    for table in tables:
+        table.unlink()
+        table.with_suffix(".json").unlink()
+    run_in_shards()
+    assert "image 4/4" in log.read_text()
+    assert "took over" not in log.read_text()
+
+
+def certificates(path):
+    """Return the cells without the column of seconds."""
+    rows = [line.split("\t") for line in path.read_text().splitlines()]
+    return [row[:5] + row[6:] for row in rows]

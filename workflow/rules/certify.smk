@@ -1,5 +1,6 @@
 # Needs a run's model; gives its certificates under one protocol. Rows of a killed job survive in
-# an undeclared file beside them, and the next try continues after the last.
+# an undeclared file beside them, and the next try continues after the last. With several shards,
+# a job certifies each part of the images, and their tables are merged.
 
 
 rule certify:
@@ -30,3 +31,51 @@ rule certify:
     shell:
         "python -m smoothcert certify {input.model:q} {params.options:q} {params.machine:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
+
+
+use rule certify as certify_shard with:
+    output:
+        table=temp("results/{run}/{protocol}/shard-{number}-of-{total}/certificates.tsv"),
+        description=temp("results/{run}/{protocol}/shard-{number}-of-{total}/certificates.json"),
+    log:
+        "results/{run}/{protocol}/shard-{number}-of-{total}.log",
+    benchmark:
+        "results/{run}/{protocol}/shard-{number}-of-{total}.benchmark.tsv"
+    params:
+        options=shard_options,
+        code=certify_code,
+        machine=machine_options,
+        folder=output_folder,
+    message:
+        "Certify {wildcards.run}, {wildcards.protocol}, shard {wildcards.number} of {wildcards.total}"
+
+
+rule merge_shards:
+    """Join the shards of a certification."""
+    input:
+        tables=shard_tables,
+        descriptions=shard_descriptions,
+    output:
+        table="results/{run}/{protocol}/certificates.tsv",
+        description="results/{run}/{protocol}/certificates.json",
+    log:
+        "results/{run}/{protocol}/merge.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        shards=shard_folders,
+        folder=output_folder,
+    message:
+        "Merge the shards of {wildcards.run}, {wildcards.protocol}"
+    shell:
+        "python -m smoothcert merge {params.shards:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+if SETTINGS.shards > 1:
+
+    ruleorder: merge_shards > certify
+
+else:
+
+    ruleorder: certify > merge_shards

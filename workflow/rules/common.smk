@@ -50,11 +50,14 @@ wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     run="|".join(map(re.escape, POINTS)),
     protocol="|".join(map(re.escape, PROTOCOLS)),
+    number=r"\d+",
+    total=r"\d+",
 
 
 def options(settings):
     """Return command-line options for a dictionary of settings."""
-    return [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+    given = {key: value for key, value in settings.items() if value is not None}
+    return [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
 
 
 # Snakemake does not track parameters that derive from threads, input or output. Where the data
@@ -94,6 +97,30 @@ def train_code(wildcards):
 def certify_options(wildcards):
     """Return the protocol's options of `smoothcert certify`."""
     return options(PROTOCOLS[wildcards.protocol].model_dump())
+
+
+def shard_options(wildcards):
+    """Return the options of `smoothcert certify` for one shard."""
+    return [*certify_options(wildcards), f"--shard={wildcards.number}/{wildcards.total}"]
+
+
+def shard_tables(wildcards):
+    """Return the tables of all shards of a certification."""
+    folder = f"results/{wildcards.run}/{wildcards.protocol}"
+    total = SETTINGS.shards
+    return [
+        f"{folder}/shard-{number}-of-{total}/certificates.tsv" for number in range(1, total + 1)
+    ]
+
+
+def shard_descriptions(wildcards):
+    """Return the descriptions that belong to the shards' tables."""
+    return [str(Path(table).with_suffix(".json")) for table in shard_tables(wildcards)]
+
+
+def shard_folders(wildcards, input):
+    """Return the folders of the shards."""
+    return [Path(table).parent for table in input.tables]
 
 
 def certify_code(wildcards):

@@ -75,15 +75,33 @@ def quantities(at: NDArray[np.float64]) -> list[Quantity]:
 
 
 def image_values(certificates: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values (images, quantities) whose means are the metrics."""
-    return np.column_stack(
+    """Return the values (images, quantities) whose means are the metrics.
+
+    NaN marks what the mode of certification leaves unknown: evaluate does not tell abstentions
+    from mistakes, and radius knows nothing beyond the one radius at which it decides. Published
+    logs have no column of modes: they are of mode fixed.
+    """
+    unanimous = (certificates["count"] == certificates["n"]) & (certificates["n"] > 0)
+    values = np.column_stack(
         [
             credited_radius(certificates),
             certified(certificates, at),
             certificates["predict"] == ABSTAIN,
-            certificates["count"] == certificates["n"],
+            unanimous,
         ]
     )
+    mode = certificates["mode"].iloc[0] if "mode" in certificates else "fixed"
+    of = [quantity.metric for quantity in quantities(at)]
+    if mode == "evaluate":
+        values[:, of.index(ABSTENTION)] = np.nan
+    elif mode == "radius":
+        decided = certificates["radius"].max()
+        unknown = [
+            quantity.metric != CERTIFIED or not 0 < quantity.radius <= decided
+            for quantity in quantities(at)
+        ]
+        values[:, unknown] = np.nan
+    return values
 
 
 def over_seeds(values: ArrayLike) -> Estimate:

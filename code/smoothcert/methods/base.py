@@ -24,12 +24,16 @@ class Smoothing:
     """Source of all randomness of the step, on the device of the images."""
 
     def noise(self, images: Tensor) -> Tensor:
-        """Return fresh N(0, sigma^2) noise of the shape (B, C, H, W) of ``images``."""
+        """Return fresh N(0, sigma^2) noise of the shape of ``images``."""
         import torch
 
         return self.sigma * torch.randn(
             images.shape, generator=self.generator, device=images.device, dtype=images.dtype
         )
+
+    def noises(self, images: Tensor, m: int) -> Tensor:
+        """Return m fresh noises (m, B, C, H, W) for each of the ``images`` (B, C, H, W)."""
+        return self.noise(images.expand(m, *images.shape))
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,28 @@ class Terms:
     """Scalar: the regularizer with its weight; the step minimises the sum of both."""
     hits: Tensor
     """Scalar: share of noisy inputs classified as their label."""
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, regularizer: Tensor | None = None) -> Terms:
+        """Return the mean cross entropy and hits of logits (m, B, classes), labels (B,)."""
+        from torch.nn import functional
+
+        flat, repeated = logits.flatten(0, 1), labels.repeat(len(logits))
+        return cls(
+            classification=functional.cross_entropy(flat, repeated),
+            regularizer=logits.new_zeros(()) if regularizer is None else regularizer,
+            hits=hit_rate(logits, labels),
+        )
+
+
+def logits_of(model: nn.Module, noisy: Tensor) -> Tensor:
+    """Return logits (m, B, classes) of noisy copies (m, B, C, H, W), in one forward pass."""
+    return model(noisy.flatten(0, 1)).unflatten(0, noisy.shape[:2])
+
+
+def hit_rate(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of logits (..., B, classes) that are largest at the labels (B,)."""
+    return (logits.argmax(-1) == labels).float().mean()
 
 
 class Method(Section):

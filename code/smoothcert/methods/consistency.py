@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from smoothcert.methods.base import Method, Smoothing, Terms
+from smoothcert.methods.base import Method, Smoothing, Terms, logits_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,8 +23,8 @@ class Objective(Method):
     eta: float = Field(0.5, ge=0)
     """Weight of the entropy of the mean prediction (released form only)."""
 
-    form: Literal["released", "first"] = "released"
-    """The released loss, or the first form, which stands behind the NeurIPS rebuttal."""
+    form: Literal["released", "first", "xent", "kl", "mse"] = "released"
+    """The released loss, the first one (of the NeurIPS rebuttal) or one of three alternatives."""
 
     @property
     def minibatches(self) -> int:
@@ -35,34 +35,41 @@ class Objective(Method):
         self, model: nn.Module, images: Tensor, labels: Tensor, smoothing: Smoothing, weight: float
     ) -> Terms:
         """Return the cross entropy over all m noisy copies and the consistency term."""
-        from torch.nn import functional
+        return self.terms(model, images + smoothing.noises(images, self.m), labels, weight)
 
-        copies = images.repeat(self.m, 1, 1, 1)
-        logits = model(copies + smoothing.noise(copies))
-        labels = labels.repeat(self.m)
-        return Terms(
-            classification=functional.cross_entropy(logits, labels),
-            regularizer=self.regularizer(logits.view(self.m, -1, logits.shape[1]), weight),
-            hits=(logits.argmax(1) == labels).float().mean(),
-        )
+    def terms(self, model: nn.Module, noisy: Tensor, labels: Tensor, weight: float) -> Terms:
+        """Return the terms of noisy copies (m, B, C, H, W)."""
+        logits = logits_of(model, noisy)
+        return Terms.of(logits, labels, self.regularizer(logits, weight))
 
     def regularizer(self, logits: Tensor, weight: float) -> Tensor:
         """Return the regularizer, a scalar, of logits (m, B, classes).
 
-        With F_i the softmax under noise i and F their mean, averaged over the images, in nats:
+        With F_i the softmax under noise i, F their mean and H the entropy, averaged over the
+        images, in nats; gradients also flow through F, and eta counts in the released form alone:
+
         released: weight * 1/m sum_i KL(F || F_i) + eta * H(F);
         first: weight * (1/m sum_i KL(F || F_i) + H(softmax(F))), whose entropy passes the
         probabilities through a second softmax and is hence almost constant (between 2.23 and
-        2.303 for 10 classes); the authors replaced it in January 2021. Gradients also flow
-        through the mean.
+        2.303 for 10 classes); the authors replaced it in January 2021;
+        xent: weight * 1/m sum_i -F . log F_i, the cross entropy between the mean prediction and
+        each, which is the released form at eta = weight;
+        kl: weight * 1/m sum_i KL(F || F_i), the released form at eta = 0;
+        mse: weight * 1/m sum_i |F_i - F|^2, summed over the classes; at m = 2 a quarter of the
+        authors' |F_1 - F_2|^2, which looks at two noises whatever m is.
         """
         log_probabilities = logits.log_softmax(-1)
-        mean = log_probabilities.exp().mean(0)
+        probabilities = log_probabilities.exp()
+        mean = probabilities.mean(0)
+        if self.form == "mse":
+            return weight * (probabilities - mean).square().sum(-1).mean()
         # KL(F || F_i) averaged over i is the cross entropy of F with the mean log-softmax, less
         # H(F). The mean of m softmaxes can underflow to 0 where 0 log 0 = 0 is meant.
         log_mean = mean.clamp_min(1e-20).log()
         divergence = (mean * (log_mean - log_probabilities.mean(0))).sum(-1).mean()
+        entropy = -(mean * log_mean).sum(-1).mean()
         if self.form == "first":
             squashed = mean.log_softmax(-1)
-            return weight * (divergence - (squashed.exp() * squashed).sum(-1).mean())
-        return weight * divergence - self.eta * (mean * log_mean).sum(-1).mean()
+            entropy = -(squashed.exp() * squashed).sum(-1).mean()
+        eta = {"released": self.eta, "kl": 0.0}.get(self.form, weight)
+        return weight * divergence + eta * entropy

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smoothcert.datasets import Description
     from smoothcert.models.classifier import Classifier
 
-_SUPPORT = {"classifier"}
+_SUPPORT = {"classifier", "cifar_resnet"}
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from smoothcert import files, fingerprint
+from smoothcert import files, fingerprint, records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe
@@ -16,9 +18,11 @@ from smoothcert.errors import UserError
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
 from smoothcert.records import ABSTAIN, Certificate, PartialTable
-from smoothcert.smoothing.bounds import certified_radius, lower_bound
+from smoothcert.smoothing import modes
+from smoothcert.smoothing.bounds import certified_radius
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.sampling import Sampler
+from smoothcert.smoothing.shards import WHOLE, Shard
 
 
 def certify(
@@ -28,15 +32,17 @@ def certify(
     protocol: Protocol,
     folder: Path,
     device: torch.device,
+    shard: Shard = WHOLE,
 ) -> None:
     """Certify the protocol's images; write ``certificates.tsv`` and ``.json`` into ``folder``.
 
     The smoothing noise is the training noise and its seed the run's. Rows are written as they
-    come; a killed call continues after its last whole row, provided that weights, protocol, data
-    and code are the same; otherwise the old rows are set aside.
+    come; a killed call continues after its last whole row, and rows of other subsets below the
+    model's folder are taken over, provided that weights, protocol, data, code, back end,
+    precision and kind of device are the same. Of several shards, only this one is certified.
 
-    Raises UserError if the subset reaches beyond the test images, or if the classifier was
-    trained on another version of the data.
+    Raises UserError if the subset reaches beyond the test images, if the classifier was trained
+    on another version of the data, or if another process is writing the same table.
     """
     point = checkpoint.point
     if checkpoint.provenance["data"] != data.checksum:
@@ -45,67 +51,125 @@ def certify(
             "differ; train again, or set data_dir to the data it was trained on"
         )
     try:
-        indices = protocol.indices(len(data.test_images))
+        indices = shard.of(protocol.indices(len(data.test_images)))
     except ValueError as error:
         raise UserError(str(error)) from error
+    sampler = Sampler(
+        checkpoint.classifier,
+        point.sigma,
+        point.seed,
+        device,
+        protocol.precision,
+        protocol.backend,
+    )
     record = provenance(
         device, fingerprint.of_certification(point.dataset, point.arch), data.checksum
     )
-    sampler = Sampler(checkpoint.classifier, point.sigma, point.seed, device)
     description = {
         "point": point.content,
         "protocol": protocol.model_dump(mode="json"),
+        "shard": str(shard),
+        "images": len(indices),
+        "test_images": len(data.test_images),
         "model": {"sha256": files.sha256(model), "provenance": checkpoint.provenance},
-        "precision": "fp32",
-        "batch": sampler.batch,
+        "evaluation": sampler.evaluation,
         "provenance": record,
     }
-    identity = files.digest(
+    description["identity"] = _identity(description, device)
+    with PartialTable(folder, description) as table:
+        table.take_over(records.siblings(model.parent, description), set(indices))
+        say(f"certifying {point} on {describe(device)}, {sampler.evaluation}")
+        todo = [index for index in indices if index not in table.done]
+        progress = Progress(len(indices), "image", done=len(table.done))
+        work = _Work(sampler, data, protocol, modes.of(protocol, point.sigma), point.sigma)
+        for first in range(0, len(todo), sampler.images):
+            for certificate in work.certificates(todo[first : first + sampler.images]):
+                table.append(certificate)
+                progress.step(f"{table.summary()}  {work.speed():,.0f} votes/s")
+        progress.close()
+        table.finish()
+
+
+def _identity(description: dict, device: torch.device) -> str:
+    """Return a digest of all that decides the row of an image, whatever the other images."""
+    protocol = {key: value for key, value in description["protocol"].items() if key != "subset"}
+    origin = description["provenance"]
+    return files.digest(
         [
-            *(description[key] for key in ("model", "protocol", "precision", "batch")),
-            *(record[key] for key in ("code", "data")),
+            protocol,
+            description["model"],
+            description["evaluation"],
+            origin["code"],
+            origin["data"],
             device.type,
         ]
     )
-    table = PartialTable(folder, {**description, "identity": identity, "images": len(indices)})
-    say(f"certifying {point} on {describe(device)}")
-    progress = Progress(len(indices), "image", done=len(table.done))
-    for index in indices:
-        if index in table.done:
-            continue
-        image = to_unit(data.test_images[index].to(device))
-        label = int(data.test_labels[index])
-        table.append(_certificate(sampler, image, index, label, protocol, point.sigma))
-        progress.step(table.summary())
-    progress.close()
-    table.finish()
 
 
-def _certificate(
-    sampler: Sampler, image: Tensor, index: int, label: int, protocol: Protocol, sigma: float
-) -> Certificate:
-    """Return the certificate of one image.
+@dataclass
+class _Work:
+    """Certifies groups of images that share the device."""
 
-    The class is chosen by n0 votes (the lowest index among equals) and its probability is
-    bounded by n fresh ones. Choosing and estimating with the same votes would void the bound.
-    """
-    started = time.perf_counter()
-    chosen = sampler.count(image, index, "choose", protocol.n0)
-    top = int(chosen.argmax())
-    count = int(sampler.count(image, index, "estimate", protocol.n)[top])
-    p_lower = float(lower_bound(count, protocol.n, protocol.alpha))
-    certified = p_lower >= 0.5
-    return Certificate(
-        idx=index,
-        label=label,
-        predict=top if certified else ABSTAIN,
-        radius=float(certified_radius(p_lower, sigma)) if certified else 0.0,
-        correct=int(certified and top == label),
-        time=round(time.perf_counter() - started, 4),
-        top=top,
-        count0=int(chosen[top]),
-        n0=protocol.n0,
-        count=count,
-        n=protocol.n,
-        p_lower=p_lower,
-    )
+    sampler: Sampler
+    data: Dataset
+    protocol: Protocol
+    mode: modes.Mode
+    sigma: float
+    _votes: int = 0
+    _seconds: float = 0.0
+
+    def certificates(self, indices: list[int]) -> Iterator[Certificate]:
+        """Yield the certificates of a few images.
+
+        The class is chosen by n0 votes (the lowest index among equals) and its probability is
+        bounded by fresh ones. Choosing and estimating with the same votes would void the bound.
+        """
+        started = time.perf_counter()
+        images = to_unit(self.data.test_images[indices])
+        labels = self.data.test_labels[indices].numpy()
+        chosen = self.sampler.counts(images, indices, "choose", self.protocol.n0).numpy()
+        tops = chosen.argmax(1)
+        open_ = np.ones(len(indices), bool)
+        if self.protocol.mode == "evaluate":
+            open_ = tops == labels
+        counts, votes = np.zeros((2, len(indices)), np.int64)
+        bounds = np.zeros(len(indices))
+        for look, total in enumerate(self.mode.looks):
+            (rows,) = open_.nonzero()
+            if not len(rows):
+                break
+            fresh = total - (self.mode.looks[look - 1] if look else 0)
+            at_look = [indices[row] for row in rows]
+            new = self.sampler.counts(images[rows], at_look, f"estimate {look}", fresh).numpy()
+            counts[rows] += new[np.arange(len(rows)), tops[rows]]
+            votes[rows] = total
+            judged, done = self.mode.judge(look, counts[rows])
+            bounds[rows] = np.maximum(bounds[rows], judged)
+            open_[rows] = ~done
+        seconds = time.perf_counter() - started
+        self._votes += int(votes.sum()) + len(indices) * self.protocol.n0
+        self._seconds += seconds
+        certified = bounds >= 0.5
+        radii = np.where(certified, certified_radius(bounds, self.sigma), 0.0)
+        for row, index in enumerate(indices):
+            top = int(tops[row])
+            yield Certificate(
+                idx=index,
+                label=int(labels[row]),
+                predict=top if certified[row] else ABSTAIN,
+                radius=float(radii[row]),
+                correct=int(certified[row] and top == labels[row]),
+                time=round(seconds / len(indices), 4),
+                top=top,
+                count0=int(chosen[row, top]),
+                n0=self.protocol.n0,
+                count=int(counts[row]),
+                n=int(votes[row]),
+                p_lower=float(bounds[row]),
+                mode=self.protocol.mode,
+                batch=self.sampler.batch,
+            )
+
+    def speed(self) -> float:
+        """Return the votes counted in a second so far."""
+        return self._votes / self._seconds

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from smoothcert import files
 from smoothcert.settings import Section
 from smoothcert.smoothing.bounds import smallest_n
+
+ModeName = Literal["fixed", "evaluate", "staged", "radius"]
+Precision = Literal["auto", "fp32", "bf16"]
+Backend = Literal["auto", "openvino", "torch"]
 
 SUBSET = re.compile(r"all|every-([1-9]\d*)|(\d+)-(\d+)")
 
@@ -28,6 +33,22 @@ class Protocol(Section):
     alpha: float = Field(0.001, gt=0, lt=1)
     """Probability, for each image, that the certificate is wrong."""
 
+    mode: ModeName = "fixed"
+    """fixed: the papers' protocol. evaluate: no estimate for images whose chosen class is wrong.
+    staged: stops once more votes could hardly help. radius: decides for one radius alone."""
+
+    tolerance: float = Field(0.05, gt=0, lt=1)
+    """Of mode staged: the share of the radius that stopping early may cost."""
+
+    radius: float | None = Field(None, gt=0)
+    """Of mode radius: the L2 radius on the [0, 1] pixel scale at which to decide."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the certified network: fp32, bf16, or auto: bf16 where the device has it."""
+
+    backend: Backend = "auto"
+    """What evaluates it: openvino (CPU), torch, or auto: openvino on a CPU, torch on a GPU."""
+
     @field_validator("subset")
     @classmethod
     def _known_subset(cls, subset: str) -> str:
@@ -43,6 +64,8 @@ class Protocol(Section):
                 f"n {self.n} can never certify at alpha {self.alpha:g}: even unanimous votes "
                 f"abstain; the smallest n that can is {smallest_n(self.alpha)}"
             )
+        if (self.radius is None) == (self.mode == "radius"):
+            raise ValueError("mode radius, and no other, needs radius, at which it decides")
         return self
 
     def indices(self, test_images: int) -> range:

@@ -2,45 +2,113 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
+from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
+from smoothcert.progress import say
 from smoothcert.seeds import derive_seed
-
-BATCH = 250
-"""Noisy copies in one forward pass: the best of 64 to 2,000 for LeNet on two CPU cores."""
+from smoothcert.smoothing import backends
+from smoothcert.smoothing.protocol import Backend, Precision
 
 
 class Sampler:
     """Counts the votes of a classifier smoothed with N(0, sigma^2 I) noise.
 
-    The noise of an image depends on (seed, index of the image, stage) alone, and every forward
-    pass has one shape; the counts of an image are therefore the same whatever else is certified,
-    in whatever order, on the same device and precision.
+    Votes are made by the chunk. A chunk's noise depends on (seed, index of the image, stage,
+    number of the chunk) alone and every forward pass has one shape; the counts of an image are
+    therefore the same whatever else is counted, in whatever order and on however many threads,
+    on the same device, back end and precision. Memory does not grow with images or votes.
+
+    Raises UserError if the device lacks the back end or the precision.
     """
 
-    def __init__(self, classifier: Classifier, sigma: float, seed: int, device: torch.device):
-        self.batch = BATCH
-        self._classifier = classifier.to(device, memory_format=torch.channels_last).eval()
-        self._classes = classifier.specification.classes
-        self._sigma = sigma
+    def __init__(
+        self,
+        classifier: Classifier,
+        sigma: float,
+        seed: int,
+        device: torch.device,
+        precision: Precision = "auto",
+        backend: Backend = "auto",
+    ):
+        self._backend = backends.build(classifier, sigma, device, backend, precision)
+        self._labels = torch.arange(classifier.specification.classes, device=device)
         self._seed = seed
-        self._generator = torch.Generator(device)
 
-    @torch.inference_mode()
-    def count(self, image: Tensor, index: int, stage: str, n: int) -> Tensor:
-        """Return how often each class was voted for, int64 (classes,), in ``n`` noisy copies.
+    @property
+    def evaluation(self) -> dict[str, str]:
+        """Return back end, its version and precision: a part of the certified classifier."""
+        return {
+            "backend": self._backend.name,
+            "version": self._backend.version,
+            "precision": self._backend.precision,
+        }
 
-        ``image`` (C, H, W) float32 in [0, 1] lies on the device. Votes of different stages are
-        independent draws.
+    @property
+    def batch(self) -> int:
+        """Return the noisy copies in one forward pass; it is halved where memory runs out."""
+        return self._backend.batch
+
+    @property
+    def images(self) -> int:
+        """Return how many images to count together so that the device does not wait."""
+        return self._backend.images
+
+    def counts(self, images: Tensor, indices: Sequence[int], stage: str, n: int) -> Tensor:
+        """Return how often each class was voted for in ``n`` noisy copies of each image.
+
+        ``images`` (B, C, H, W) float32 in [0, 1] are the test images of the B ``indices``; the
+        result is int64 (B, classes), on the host. Votes of different stages are independent
+        draws. Where memory runs out, the batch is halved for good and all is counted anew.
+
+        Raises UserError if memory does not suffice for a single noisy copy.
         """
-        self._generator.manual_seed(derive_seed(self._seed, "certify", index, stage))
-        counts = torch.zeros(self._classes, dtype=torch.int64, device=image.device)
-        shape = (self.batch, *image.shape)
-        for first in range(0, n, self.batch):
-            noise = torch.randn(shape, generator=self._generator, device=image.device)
-            noisy = noise.mul_(self._sigma).add_(image)
-            votes = self._classifier(noisy.contiguous(memory_format=torch.channels_last)).argmax(1)
-            counts += torch.bincount(votes[: n - first], minlength=self._classes)
-        return counts
+        backend = self._backend
+        images = images.to(backend.device)
+        while True:
+            try:
+                return self._counts(images, indices, stage, n)
+            except torch.OutOfMemoryError as error:
+                if backend.batch == 1:
+                    raise UserError(
+                        f"out of memory on {backend.device} with one noisy copy a batch; "
+                        "choose another device"
+                    ) from error
+            torch.cuda.empty_cache()
+            backend.batch //= 2
+            say(f"out of memory on {backend.device}: continuing with a batch of {backend.batch}")
+
+    def _counts(self, images: Tensor, indices: Sequence[int], stage: str, n: int) -> Tensor:
+        backend = self._backend
+        chunks = -(-n // backend.chunk)
+        jobs = iter(range(len(indices) * chunks))
+        lock = threading.Lock()
+
+        def work(_: int) -> Tensor:
+            counts = self._labels.new_zeros((len(indices), len(self._labels)))
+            while True:
+                with lock:
+                    job = next(jobs, None)
+                if job is None:
+                    return counts
+                row, chunk = divmod(job, chunks)
+                seed = derive_seed(self._seed, "certify", indices[row], stage, chunk)
+                wanted = min(n - chunk * backend.chunk, backend.chunk)
+                votes = backend.votes(images[row], seed, wanted)
+                # Not bincount, for which a GPU makes the host wait.
+                counts[row] += (votes[:, None] == self._labels).sum(0)
+
+        with ThreadPoolExecutor(backend.streams) as pool:
+            try:
+                return torch.stack(list(pool.map(work, range(backend.streams)))).sum(0).cpu()
+            finally:
+                # After an error or Ctrl-C no thread begins another job.
+                with lock:
+                    deque(jobs, maxlen=0)

@@ -1,0 +1,492 @@
+"""A look before a run: what in a configuration or a checkpoint will fail or mislead.
+
+Each check is a function that returns findings, one line each, with what to do. torch is loaded
+only where a checkpoint is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import yaml
+from scipy.special import ndtr
+
+from smoothcert import config, datasets, gpus
+from smoothcert.config import Config, Experiment
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+from smoothcert.smoothing import modes
+from smoothcert.smoothing.bounds import certified_radius, largest_radius
+from smoothcert.smoothing.protocol import Protocol
+
+if TYPE_CHECKING:
+    from smoothcert.checkpoint import Checkpoint
+
+# What the literature publishes. The subsets stand with the papers that used them; n0, n and alpha
+# are those of Cohen et al. (ICML 2019, section 4), which all the others took over: Salman et al.
+# (NeurIPS 2019), Zhai et al. (ICLR 2020), Jeong & Shin (NeurIPS 2020). Their tables list certified
+# accuracy at multiples of 0.25 up to the radius of n unanimous votes.
+PUBLISHED_SUBSETS = {
+    "mnist": {"all": "Jeong & Shin 2020"},
+    "cifar10": {
+        "all": "Salman et al. 2019, Jeong & Shin 2020",
+        "every-20": "Cohen et al. 2019",
+        "500-999": "Zhai et al. 2020",
+    },
+}
+PUBLISHED_VOTES = {"n0": 100, "n": 100_000, "alpha": 0.001}
+PUBLISHED_STEP = 0.25
+
+# Where torchvision keeps what it downloads, below data_dir.
+DOWNLOADS = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py"}
+
+# What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
+# for digits and MNIST on a CPU). Weights in millions, for other networks those of a ResNet-50.
+JOB_MEMORY = 2**30
+WEIGHTS = {"convnet8": 0.05, "lenet": 0.43, "resnet20": 0.27, "resnet110": 1.73}
+MOST_WEIGHTS = 25.6
+ROW_BYTES = 100
+
+# What a checkpoint has to state, and the keys under which other projects' files do.
+STATED = {
+    "state_dict": "weights",
+    "arch": "architecture",
+    "mean": "normalisation",
+    "dataset": "data set",
+    "sigma": "training noise",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: an error surely makes the run fail, a warning may mislead, a note informs."""
+
+    level: Literal["error", "warning", "note"]
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.text}"
+
+
+Findings = Iterator[Finding]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks ask of the machine."""
+
+    cores: int
+    memory: int
+    """Bytes of main memory."""
+    gpus: int
+    bf16: bool
+    """Whether the CPU computes in bf16."""
+    free: int
+    """Free bytes on the disk of the working folder."""
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Return this machine."""
+        import openvino
+
+        affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+        return cls(
+            cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            gpus=gpus.count(),
+            bf16="BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+            free=shutil.disk_usage(".").free,
+        )
+
+
+def examine(
+    paths: Sequence[Path], sigma: float | None = None, data_dir: Path | None = None
+) -> list[Finding]:
+    """Return what there is to say of configuration files, merged in order, or of a checkpoint.
+
+    ``sigma`` is the noise at which the checkpoint is to be smoothed, ``data_dir`` the folder of
+    its data set (default: data). Raises UserError if the arguments do not fit together.
+    """
+    if all(path.suffix in (".yaml", ".yml") for path in paths):
+        if sigma is not None or data_dir is not None:
+            raise UserError("--sigma and --data-dir are for a checkpoint: leave them out")
+        return examine_configuration(paths, Machine.here())
+    if len(paths) > 1:
+        raise UserError("give configuration files (.yaml), or one checkpoint alone")
+    return examine_checkpoint(paths[0], sigma, data_dir or Path("data"))
+
+
+# Configurations
+
+
+def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Finding]:
+    """Return the findings on the configuration that the files give together."""
+    try:
+        settings = config.read(merged(paths))
+    except UserError as error:
+        return [Finding("error", str(error))]
+    found = []
+    for experiment in settings.experiments:
+        for check in (radius_cap, comparability, one_seed):
+            for finding in check(experiment):
+                found.append(
+                    Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
+                )
+    for check in (threads, memory, device, bf16, downloads, cost):
+        found += check(settings, machine)
+    return found
+
+
+def merged(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the content of the files, merged as Snakemake does: dicts merge, lists are replaced.
+
+    Raises UserError if a file cannot be read or is not a mapping.
+    """
+    content: dict[str, Any] = {}
+    for path in paths:
+        try:
+            overlay = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{path} does not exist") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read as YAML: {_one_line(error)}") from error
+        if not isinstance(overlay, dict):
+            raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
+        _lay_over(content, overlay)
+    return content
+
+
+def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _lay_over(content[key], value)
+        else:
+            content[key] = value
+
+
+def radius_cap(experiment: Experiment) -> Findings:
+    """Find an n too small for the radii that tables list, or to decide at mode radius's own."""
+    protocol = experiment.certification
+    listed = {}
+    for sigma in {run.point.sigma for run in experiment.runs()}:
+        wanted = protocol.radius or _listed_radius(experiment, sigma)
+        if not _cap(protocol, sigma) >= wanted:
+            listed[sigma] = wanted
+    if not listed:
+        return
+    sigma = max(listed, key=lambda sigma: listed[sigma] / sigma)
+    radius = listed[sigma]
+    if protocol.mode == "radius":
+        yield Finding(
+            "error",
+            f"n {protocol.n} can never certify radius {radius:g} at sigma {sigma:.2f}: even "
+            "unanimous votes abstain; raise certification.n or lower certification.radius",
+        )
+        return
+    enough = math.ceil(math.log(protocol.alpha) / math.log(ndtr(radius / sigma)))
+    yield Finding(
+        "warning",
+        f"n {protocol.n} caps radii at {_cap(protocol, sigma):.2f} for sigma {sigma:.2f}, below "
+        f"radius {radius:.2f} of the tables; set certification.n to {enough} or more",
+    )
+
+
+def _cap(protocol: Protocol, sigma: float) -> float:
+    """Return the radius of unanimous votes."""
+    mode = modes.of(protocol, sigma)
+    with np.errstate(all="ignore"):  # a radius of many sigma leaves no finite bet
+        bounds, _ = mode.judge(len(mode.looks) - 1, np.array([protocol.n]))
+    return float(certified_radius(bounds, sigma)[0])
+
+
+def _listed_radius(experiment: Experiment, sigma: float) -> float:
+    """Return the largest radius of published tables, or else the first positive one of ours."""
+    if experiment.dataset not in PUBLISHED_SUBSETS:
+        return experiment.radius_step
+    cap = largest_radius(PUBLISHED_VOTES["n"], PUBLISHED_VOTES["alpha"], sigma)
+    return cap // PUBLISHED_STEP * PUBLISHED_STEP
+
+
+def comparability(experiment: Experiment) -> Findings:
+    """Warn where numbers will not compare with the published ones of the data set."""
+    protocol, subsets = experiment.certification, PUBLISHED_SUBSETS.get(experiment.dataset)
+    if subsets is None:
+        return
+    images = datasets.describe(experiment.dataset).test_images
+    ours, theirs = [], []
+    if protocol.indices(images) not in [Protocol(subset=one).indices(images) for one in subsets]:
+        ours.append(f"subset {protocol.subset}")
+        sources = (f"{subset} ({source})" for subset, source in subsets.items())
+        theirs.append(f"subset {' or '.join(sources)}")
+    for key, published in PUBLISHED_VOTES.items():
+        if getattr(protocol, key) != published:
+            ours.append(f"{key} {getattr(protocol, key)}")
+            theirs.append(f"{key} {published}")
+    if protocol.mode in ("staged", "radius"):
+        ours.append(f"mode {protocol.mode}")
+        theirs.append("mode fixed")
+    if ours:
+        yield Finding(
+            "warning",
+            f"no published number has {', '.join(ours)}, so these will not compare with them; "
+            f"to compare, set certification to {', '.join(theirs)}",
+        )
+
+
+def one_seed(experiment: Experiment) -> Findings:
+    """Warn where tables will show no spread over seeds."""
+    if len(experiment.seeds) == 1:
+        yield Finding(
+            "warning",
+            "one seed shows no spread over seeds; set several, as in seeds: [0, 1, 2, 3, 4]",
+        )
+
+
+def threads(settings: Config, machine: Machine) -> Findings:
+    """Warn if a job wants more threads than there are cores."""
+    if settings.threads > machine.cores:
+        yield Finding(
+            "warning",
+            f"threads {settings.threads} is more than this machine's number of cores; set it to "
+            f"{machine.cores} or less",
+        )
+
+
+def memory(settings: Config, machine: Machine) -> Findings:
+    """Warn if the jobs that ``--cores all`` starts together need more memory than there is."""
+    cores = min(settings.threads, machine.cores)
+    jobs = min(machine.cores // cores, len(_points(settings)) * settings.shards)
+    if _on_gpu(settings, machine):
+        jobs = min(jobs, machine.gpus)
+    fitting = max(machine.memory // JOB_MEMORY, 1)
+    if jobs > fitting:
+        yield Finding(
+            "warning",
+            f"{jobs} jobs at once need {jobs} GiB of memory or more, and this machine has "
+            f"{machine.memory / 2**30:.1f}; run Snakemake with --cores {fitting * cores} or less",
+        )
+
+
+def device(settings: Config, machine: Machine) -> Findings:
+    """Find a device that this machine lacks, and back ends that do not compute on it."""
+    if settings.device == "cuda" and not machine.gpus:
+        yield Finding("error", "device cuda needs a GPU, which this machine lacks; set it to auto")
+    if _on_gpu(settings, machine):
+        for name in _names(settings, lambda one: one.certification.backend == "openvino"):
+            yield Finding(
+                "error",
+                f"experiment {name}: backend openvino does not compute on a GPU; set "
+                "certification.backend to auto, or device to cpu",
+            )
+
+
+def bf16(settings: Config, machine: Machine) -> Findings:
+    """Find bf16 where what computes lacks it; of GPUs nothing is known here."""
+    if settings.device == "cuda" or _on_gpu(settings, machine):
+        return
+
+    def refused(one: Experiment) -> bool:
+        protocol = one.certification
+        return protocol.precision == "bf16" and (protocol.backend == "torch" or not machine.bf16)
+
+    def emulated(one: Experiment) -> bool:
+        return not machine.bf16 and any(e.training.precision == "bf16" for e in one.methods)
+
+    for name in _names(settings, refused):
+        yield Finding(
+            "error",
+            f"experiment {name}: certification.precision bf16 needs a CPU that has it and backend "
+            "openvino; set the precision to auto, or the backend to auto on such a CPU",
+        )
+    for name in _names(settings, emulated):
+        yield Finding(
+            "warning",
+            f"experiment {name}: this CPU only emulates bf16, slowly; set training.precision to "
+            "fp32",
+        )
+
+
+def downloads(settings: Config, machine: Machine) -> Findings:
+    """Note the data sets that are not in data_dir yet."""
+    for name in dict.fromkeys(experiment.dataset for experiment in settings.experiments):
+        yield from _download(name, Path(settings.data_dir), "data_dir")
+
+
+def _download(name: str, data_dir: Path, key: str) -> Findings:
+    if name in DOWNLOADS and not (data_dir / DOWNLOADS[name]).is_dir():
+        yield Finding(
+            "note",
+            f"data set {name} is not in {data_dir} and will be downloaded; without a network, set "
+            f"{key} to a folder that holds {DOWNLOADS[name]}",
+        )
+
+
+def cost(settings: Config, machine: Machine) -> Findings:
+    """Note the forward passes and the disk that all runs take; warn if the disk is too small.
+
+    Training passes each image once for each of a method's noises, without attacks and terms on
+    clean images; certification at most n0 + n times. What experiments share counts once, and
+    what is finished already counts too.
+    """
+    training = sum(
+        datasets.describe(point.dataset).train_images
+        * point.training.epochs
+        * point.parameters.minibatches
+        for point in _points(settings)
+    )
+    tables = {
+        (run.point.folder, experiment.certification): experiment.dataset
+        for experiment in settings.experiments
+        for run in experiment.runs()
+    }
+    certification = rows = 0
+    for (_, protocol), dataset in tables.items():
+        images = len(protocol.indices(datasets.describe(dataset).test_images))
+        certification += images * (protocol.n0 + protocol.n)
+        rows += images
+    weights = sum(WEIGHTS.get(point.arch, MOST_WEIGHTS) for point in _points(settings))
+    disk = 4e6 * weights + ROW_BYTES * rows
+    yield Finding(
+        "note",
+        f"runs: {len(_points(settings))}; forward passes to train: {_large(training)} or more, to "
+        f"certify: {_large(certification)} or fewer; disk: about {_megabytes(disk)}",
+    )
+    if disk > machine.free:
+        yield Finding(
+            "warning",
+            f"the results take {_megabytes(disk)} and {_megabytes(machine.free)} are free; free "
+            "some, or run Snakemake with --directory on a larger disk",
+        )
+
+
+def _points(settings: Config) -> list[Point]:
+    """Return the distinct runs of all experiments."""
+    runs = (run for experiment in settings.experiments for run in experiment.runs())
+    return list({run.point.folder: run.point for run in runs}.values())
+
+
+def _names(settings: Config, concerned: Callable[[Experiment], bool]) -> list[str]:
+    return [experiment.name for experiment in settings.experiments if concerned(experiment)]
+
+
+def _on_gpu(settings: Config, machine: Machine) -> bool:
+    return settings.device != "cpu" and machine.gpus > 0
+
+
+def _large(number: int) -> str:
+    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            return f"{number / size:,.1f} {word}"
+    return f"{number:,}"
+
+
+def _megabytes(number: float) -> str:
+    return f"{math.ceil(number / 1e6):,} MB"
+
+
+# Checkpoints
+
+
+def examine_checkpoint(path: Path, sigma: float | None, data_dir: Path) -> list[Finding]:
+    """Return the findings on the checkpoint at ``path``."""
+    from smoothcert import checkpoint
+
+    try:
+        found = list(foreign(path, checkpoint.read(path)))
+        if found:
+            return found
+        trained = checkpoint.load(path)
+    except UserError as error:
+        return [Finding("error", str(error))]
+    except (KeyError, TypeError, ValueError) as error:
+        return [
+            Finding(
+                "error",
+                f"{path} states settings that this version does not know ({_one_line(error)}); "
+                "use the version that wrote it",
+            )
+        ]
+    return [*noise(trained, sigma), *versions(trained), *data(trained, data_dir)]
+
+
+def foreign(path: Path, content: Any) -> Findings:
+    """Say what a checkpoint that is not ours leaves unsaid."""
+    from torch import Tensor
+
+    from smoothcert.checkpoint import FORMAT
+
+    stated = content if isinstance(content, dict) else {}
+    if stated.get("format") == FORMAT:
+        return
+    if stated and all(isinstance(value, Tensor) for value in stated.values()):
+        stated = {"state_dict": stated}
+    missing = [what for key, what in STATED.items() if key not in stated]
+    lack = f" and does not state its {', '.join(missing)}" if missing else ""
+    yield Finding(
+        "error",
+        f"{path} is not a smoothcert checkpoint{lack}; load the weights into models.build of a "
+        "Specification (architecture, normalisation) and write them with checkpoint.save",
+    )
+
+
+def noise(trained: Checkpoint, sigma: float | None) -> Findings:
+    """Warn if the classifier is to be smoothed with other noise than its training's."""
+    own = trained.point.sigma
+    if sigma is not None and sigma != own:
+        yield Finding(
+            "warning",
+            f"trained with noise of sigma {own:g}, to be smoothed with {sigma:g}: certificates "
+            f"hold, but radii are usually smaller; smooth with {own:g} or train with {sigma:g}",
+        )
+
+
+def versions(trained: Checkpoint) -> Findings:
+    """Warn if the training's code or torch differ from the present ones."""
+    import torch
+
+    from smoothcert import fingerprint
+
+    origin = trained.provenance
+    if origin.get("code") != fingerprint.of_training(trained.point):
+        yield Finding(
+            "warning",
+            f"trained by other code than the present (smoothcert {origin.get('smoothcert')}, "
+            f"commit {origin.get('commit')}); train again to compare it with new runs",
+        )
+    if origin.get("torch") != str(torch.__version__):
+        yield Finding(
+            "warning",
+            f"trained with torch {origin.get('torch')}, not {torch.__version__}, which may round "
+            "otherwise; install that version, or train again, to compare it with new runs",
+        )
+
+
+def data(trained: Checkpoint, data_dir: Path) -> Findings:
+    """Find data that differ from the training's; note data that are not there yet."""
+    name = trained.point.dataset
+    absent = list(_download(name, data_dir, "--data-dir"))
+    if absent:
+        yield from absent
+        return
+    try:
+        checksum = datasets.load(name, data_dir).checksum
+    except UserError as error:
+        yield Finding("error", str(error))
+        return
+    if checksum != trained.provenance.get("data"):
+        yield Finding(
+            "error",
+            f"trained on other {name} data than those in {data_dir}: their checksums differ; "
+            "train again, or set --data-dir to the data it was trained on",
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,426 @@
+"""The doctor: each check with a case that triggers it and one that does not."""
+
+import copy
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from smoothcert import checkpoint, cli, config, datasets, doctor, fingerprint, methods, models
+from smoothcert.errors import UserError
+from smoothcert.point import Point
+from smoothcert.settings import Training
+
+GIB = 2**30
+MACHINE = doctor.Machine(cores=4, memory=16 * GIB, gpus=0, bf16=True, free=10**12)
+PUBLISHED = {
+    "experiments": [
+        {
+            "name": "one",
+            "dataset": "mnist",
+            "arch": "lenet",
+            "sigmas": [0.25, 0.5],
+            "seeds": [0, 1],
+            "methods": [{"method": "gaussian"}, {"method": "consistency", "lambda": 5}],
+        }
+    ]
+}
+
+
+def settings(top=None, certification=None, **changes):
+    """Return a configuration under the published protocol but for the changes."""
+    content = {**copy.deepcopy(PUBLISHED), **(top or {})}
+    content["experiments"][0].update(changes, certification=certification or {})
+    return config.read(content)
+
+
+def on_experiment(check, certification=None, **changes):
+    return lines(check(settings(certification=certification, **changes).experiments[0]))
+
+
+def on_machine(check, top=None, certification=None, changes=None, **machine):
+    """Return what a check finds on the machine with its values replaced."""
+    here = dataclasses.replace(MACHINE, **machine)
+    return lines(check(settings(top, certification, **(changes or {})), here))
+
+
+def lines(findings):
+    return [str(finding) for finding in findings]
+
+
+class TestExperiments:
+    def test_cap_below_published_radii(self):
+        assert on_experiment(doctor.radius_cap) == []
+        (line,) = on_experiment(doctor.radius_cap, {"n": 10_000})
+        assert line.startswith("warning: n 10000 caps radii at 1.60 for sigma 0.50, below")
+        assert "radius 1.75 of the tables; set certification.n to 29691 or more" in line
+
+    def test_the_n_that_is_advised_is_the_least(self):
+        assert on_experiment(doctor.radius_cap, {"n": 29_691}) == []
+        assert len(on_experiment(doctor.radius_cap, {"n": 29_690})) == 1
+
+    def test_cap_below_the_first_radius(self):
+        digits = {"dataset": "digits", "arch": "convnet8", "sigmas": [0.25]}
+        assert on_experiment(doctor.radius_cap, {"n": 100}, **digits) == []
+        (line,) = on_experiment(doctor.radius_cap, {"n": 20}, **digits)
+        assert "below radius 0.25 of the tables" in line
+
+    def test_noise_levels_of_methods_count(self):
+        entries = [{"method": "gaussian", "sigmas": [1.0]}]
+        (line,) = on_experiment(doctor.radius_cap, {"n": 50_000}, methods=entries)
+        assert "sigma 1.00" in line
+
+    def test_a_radius_out_of_reach(self):
+        protocol = {"mode": "radius", "n": 1000}
+        assert on_experiment(doctor.radius_cap, {**protocol, "radius": 0.25}) == []
+        for radius in (1.0, 5.0):
+            (line,) = on_experiment(doctor.radius_cap, {**protocol, "radius": radius})
+            assert line.startswith(f"error: n 1000 can never certify radius {radius:g} at sigma")
+
+    @pytest.mark.parametrize(
+        ("protocol", "difference"),
+        [
+            ({"subset": "every-50"}, "subset every-50"),
+            ({"n": 10_000}, "n 10000"),
+            ({"n0": 10}, "n0 10"),
+            ({"alpha": 0.01}, "alpha 0.01"),
+            ({"mode": "staged"}, "mode staged"),
+        ],
+    )
+    def test_other_protocols_than_the_published(self, protocol, difference):
+        (line,) = on_experiment(doctor.comparability, protocol)
+        assert line.startswith(f"warning: no published number has {difference}, so")
+
+    @pytest.mark.parametrize("protocol", [{}, {"subset": "0-9999"}, {"mode": "evaluate"}])
+    def test_the_published_protocol(self, protocol):
+        assert on_experiment(doctor.comparability, protocol) == []
+
+    def test_what_to_set_names_the_source(self):
+        (line,) = on_experiment(doctor.comparability, {"subset": "0-99", "n": 1000})
+        assert "set certification to subset all (Jeong & Shin 2020), n 100000" in line
+
+    def test_nothing_is_published_of_digits(self):
+        digits = {"dataset": "digits", "arch": "convnet8"}
+        assert on_experiment(doctor.comparability, {"n": 1000}, **digits) == []
+
+    def test_one_seed(self):
+        assert on_experiment(doctor.one_seed) == []
+        (line,) = on_experiment(doctor.one_seed, seeds=[3])
+        assert line.startswith("warning: one seed shows no spread")
+
+
+class TestMachines:
+    def test_threads(self):
+        assert on_machine(doctor.threads, {"threads": 4}) == []
+        (line,) = on_machine(doctor.threads, {"threads": 5})
+        assert line.startswith("warning: threads 5 is more")
+        assert "set it to 4 or less" in line
+
+    def test_memory(self):
+        assert on_machine(doctor.memory, memory=4 * GIB) == []
+        (line,) = on_machine(doctor.memory, memory=3 * GIB)
+        assert line.startswith("warning: 4 jobs at once need 4 GiB of memory or more, and")
+        assert line.endswith("--cores 3 or less")
+
+    def test_fewer_jobs_need_less_memory(self):
+        assert on_machine(doctor.memory, {"threads": 2}, memory=2 * GIB) == []
+        assert on_machine(doctor.memory, memory=2 * GIB, gpus=1) == []
+        few = {"seeds": [0], "sigmas": [0.5]}
+        assert on_machine(doctor.memory, memory=2 * GIB, changes=few) == []
+        assert len(on_machine(doctor.memory, {"shards": 2}, memory=2 * GIB, changes=few)) == 1
+
+    def test_device(self):
+        assert on_machine(doctor.device, {"device": "cuda"}, gpus=1) == []
+        assert on_machine(doctor.device) == []
+        (line,) = on_machine(doctor.device, {"device": "cuda"})
+        assert line.startswith("error: device cuda needs a GPU")
+
+    def test_backend(self):
+        openvino = {"backend": "openvino"}
+        assert on_machine(doctor.device, certification=openvino) == []
+        assert on_machine(doctor.device, {"device": "cpu"}, openvino, gpus=1) == []
+        (line,) = on_machine(doctor.device, certification=openvino, gpus=1)
+        assert line.startswith("error: experiment one: backend openvino does not compute on a GPU")
+
+    def test_bf16_of_certification(self):
+        protocol = {"precision": "bf16"}
+        assert on_machine(doctor.bf16, certification=protocol) == []
+        assert on_machine(doctor.bf16, certification=protocol, bf16=False, gpus=1) == []
+        assert on_machine(doctor.bf16, bf16=False) == []
+        (line,) = on_machine(doctor.bf16, certification=protocol, bf16=False)
+        assert line.startswith("error: experiment one: certification.precision bf16 needs a CPU")
+        (line,) = on_machine(doctor.bf16, certification={**protocol, "backend": "torch"})
+        assert line.startswith("error: experiment one: certification.precision bf16 needs")
+
+    def test_bf16_of_training(self):
+        changes = {"training": {"precision": "bf16"}}
+        assert on_machine(doctor.bf16, changes=changes) == []
+        (line,) = on_machine(doctor.bf16, changes=changes, bf16=False)
+        assert line.startswith("warning: experiment one: this CPU only emulates bf16")
+
+    def test_downloads(self, tmp_path):
+        top = {"data_dir": str(tmp_path)}
+        (line,) = on_machine(doctor.downloads, top)
+        assert line.startswith(f"note: data set mnist is not in {tmp_path} and will be downloaded")
+        (tmp_path / "MNIST/raw").mkdir(parents=True)
+        assert on_machine(doctor.downloads, top) == []
+        digits = {"dataset": "digits", "arch": "convnet8"}
+        assert on_machine(doctor.downloads, {"data_dir": "nowhere"}, changes=digits) == []
+
+    def test_cost(self):
+        """Two methods, one of two noises, at two noise levels with two seeds: 8 runs."""
+        (line,) = on_machine(doctor.cost)
+        train, certify = 4 * 90 * 60_000 * (1 + 2), 8 * 10_000 * 100_100
+        assert (train, certify) == (64_800_000, 8_008_000_000)
+        assert line == (
+            "note: runs: 8; forward passes to train: 64.8 million or more, to certify: 8.0 billion "
+            "or fewer; disk: about 22 MB"
+        )
+
+    def test_cost_of_shared_runs_counts_once(self):
+        first = PUBLISHED["experiments"][0]
+        both = {"experiments": [copy.deepcopy(first), {**first, "name": "two"}]}
+        assert on_machine(doctor.cost, both) == on_machine(doctor.cost)
+
+    def test_full_disk(self):
+        _, line = on_machine(doctor.cost, free=10**6)
+        assert line.startswith("warning: the results take 22 MB and 1 MB are free")
+
+
+def test_weights_are_those_of_the_networks():
+    sizes = {"convnet8": (1, 8), "lenet": (1, 28)}
+    for arch, millions in doctor.WEIGHTS.items():
+        channels, size = sizes.get(arch, (3, 32))
+        shape = (0.0,) * channels, (1.0,) * channels
+        network = models.build(models.Specification(arch, channels, size, 10, *shape))
+        count = sum(parameter.numel() for parameter in network.parameters())
+        assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def write(path, content):
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def test_this_machine_is_known():
+    machine = doctor.Machine.here()
+    assert 1 <= machine.cores <= os.cpu_count()
+    assert machine.memory > 100 * 2**20
+    assert machine.free > 0
+
+
+class TestFiles:
+    def test_overlays_merge_dictionaries_and_replace_lists(self, tmp_path):
+        first = write(tmp_path / "a.yaml", {"x": {"p": 1, "q": [1, 2]}, "y": 1, "z": {"r": 1}})
+        second = write(tmp_path / "b.yaml", {"x": {"q": [3]}, "z": 4})
+        assert doctor.merged([first, second]) == {"x": {"p": 1, "q": [3]}, "y": 1, "z": 4}
+
+    def test_they_merge_as_in_snakemake(self, tmp_path):
+        utils = pytest.importorskip("snakemake.utils")
+        contents = [
+            {"x": {"p": {"s": 1}, "q": [1]}, "y": {"t": 1}, "z": None},
+            {"x": {"p": {"u": 2}}, "y": {}, "z": {"r": [1]}},
+        ]
+        paths = [write(tmp_path / f"{i}.yaml", one) for i, one in enumerate(contents)]
+        theirs = {}
+        for one in copy.deepcopy(contents):
+            utils.update_config(theirs, one)
+        assert doctor.merged(paths) == theirs
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (None, "does not exist"),
+            ("a: [1", "cannot be read as YAML"),
+            ("", "is not a mapping of keys"),
+            ("- 1", "is not a mapping of keys"),
+        ],
+    )
+    def test_unreadable_files(self, tmp_path, text, message):
+        path = tmp_path / "c.yaml"
+        if text is not None:
+            path.write_text(text)
+        (finding,) = doctor.examine_configuration([path], MACHINE)
+        assert finding.level == "error"
+        assert message in finding.text
+        assert "\n" not in finding.text
+
+    def test_a_wrong_configuration_is_one_error(self, tmp_path):
+        content = copy.deepcopy(PUBLISHED)
+        content["experiments"][0]["certification"] = {"n": 9}
+        (line,) = lines(
+            doctor.examine_configuration([write(tmp_path / "c.yaml", content)], MACHINE)
+        )
+        assert line.startswith("error: config: experiments[0].certification: n 9 can never certify")
+
+    def test_later_files_win_and_findings_name_the_experiment(self, tmp_path):
+        one = write(tmp_path / "a.yaml", {**PUBLISHED, "threads": 9})
+        two = write(tmp_path / "b.yml", {"threads": 2})
+        content = copy.deepcopy(PUBLISHED)
+        content["experiments"][0]["seeds"] = [0]
+        three = write(tmp_path / "c.yaml", content)
+        assert any("threads 9" in line for line in lines(examine(one)))
+        assert not any("threads" in line for line in lines(examine(one, two)))
+        assert "warning: experiment one: one seed" in "\n".join(lines(examine(one, two, three)))
+
+    def test_arguments_that_do_not_fit(self, tmp_path):
+        path = write(tmp_path / "a.yaml", PUBLISHED)
+        with pytest.raises(UserError, match="for a checkpoint"):
+            doctor.examine([path], sigma=0.5)
+        with pytest.raises(UserError, match="one checkpoint alone"):
+            doctor.examine([path, tmp_path / "model.pt"])
+
+    def test_no_torch_for_a_configuration(self, tmp_path):
+        path = write(tmp_path / "a.yaml", PUBLISHED)
+        program = (
+            "import sys; from pathlib import Path; from smoothcert import doctor; "
+            f"doctor.examine([Path({str(path)!r})]); sys.exit('torch' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def examine(*paths):
+    return doctor.examine_configuration(paths, MACHINE)
+
+
+class TestCheckpoints:
+    @pytest.fixture
+    def model(self, tmp_path):
+        """Write a fresh classifier that names the present code, data and torch."""
+        point = Point(
+            "digits", "convnet8", "gaussian", 0.25, 0, 0, Training(), methods.load("gaussian")()
+        )
+        classifier = models.build(models.Specification.of("convnet8", datasets.describe("digits")))
+        origin = {
+            "smoothcert": "0.0.1",
+            "commit": "abc",
+            "code": fingerprint.of_training(point),
+            "data": datasets.load("digits", tmp_path).checksum,
+            "torch": str(torch.__version__),
+        }
+        checkpoint.save(tmp_path / "model.pt", classifier, point, origin)
+        return tmp_path / "model.pt"
+
+    @staticmethod
+    def change(path, part, **changes):
+        content = checkpoint.read(path)
+        content[part].update(changes)
+        checkpoint.write(path, content)
+
+    def test_a_sound_one(self, model):
+        assert doctor.examine([model]) == []
+
+    def test_noise(self, model):
+        assert doctor.examine([model], sigma=0.25) == []
+        (line,) = lines(doctor.examine([model], sigma=0.5))
+        assert line.startswith("warning: trained with noise of sigma 0.25, to be smoothed with 0.5")
+
+    @pytest.mark.parametrize(
+        ("key", "line"),
+        [
+            ("code", "warning: trained by other code than the present (smoothcert 0.0.1, commit"),
+            ("torch", "warning: trained with torch another, not "),
+            ("data", "error: trained on other digits data than those in "),
+        ],
+    )
+    def test_another_origin(self, model, key, line):
+        self.change(model, "provenance", **{key: "another"})
+        (found,) = lines(doctor.examine([model]))
+        assert found.startswith(line)
+
+    def test_data_that_are_not_there(self, model, tmp_path):
+        point = checkpoint.read(model)["point"] | {"dataset": "mnist", "arch": "lenet"}
+        classifier = models.build(models.Specification.of("lenet", datasets.describe("mnist")))
+        origin = checkpoint.read(model)["provenance"]
+        checkpoint.save(model, classifier, Point.read(point), origin)
+        found = lines(doctor.examine([model], data_dir=tmp_path / "nowhere"))
+        assert found[-1].startswith("note: data set mnist is not in")
+        assert "set --data-dir to a folder" in found[-1]
+
+    def test_altered_data(self, model, tmp_path):
+        (tmp_path / "MNIST/raw").mkdir(parents=True)
+        (tmp_path / "MNIST/raw/train-images-idx3-ubyte").write_bytes(b"altered")
+        trained = checkpoint.load(model)
+        point = Point.read(trained.point.content | {"dataset": "mnist"})
+        (line,) = lines(doctor.data(dataclasses.replace(trained, point=point), tmp_path))
+        assert line.startswith("error: ")
+        assert "is not the original file" in line
+
+    @pytest.mark.parametrize(
+        ("content", "lack"),
+        [
+            (
+                {"arch": "cifar_resnet110", "state_dict": {}, "epoch": 90},
+                " and does not state its normalisation, data set, training noise;",
+            ),
+            (
+                {"1.conv1.weight": torch.zeros(2)},
+                " and does not state its architecture, normalisation, data set, training noise;",
+            ),
+            (
+                [1, 2],
+                " and does not state its weights, architecture, normalisation, data set, training",
+            ),
+            (
+                dict.fromkeys(doctor.STATED, 0),
+                " checkpoint; load the weights",
+            ),
+        ],
+    )
+    def test_foreign_ones(self, tmp_path, content, lack):
+        torch.save(content, tmp_path / "theirs.pth.tar")
+        (line,) = lines(doctor.examine([tmp_path / "theirs.pth.tar"]))
+        assert line.startswith("error: ")
+        assert "is not a smoothcert checkpoint" in line
+        assert lack in line
+
+    def test_unreadable_ones(self, tmp_path, model):
+        (line,) = lines(doctor.examine([tmp_path / "absent.pt"]))
+        assert line.endswith("absent.pt does not exist")
+        model.write_bytes(b"not a checkpoint")
+        (line,) = lines(doctor.examine([model]))
+        assert line.startswith("error: ")
+
+    def test_unknown_architecture(self, model):
+        self.change(model, "specification", arch="convnet9")
+        (line,) = lines(doctor.examine([model]))
+        assert line.startswith("error: unknown arch 'convnet9'")
+
+    def test_unknown_settings(self, model):
+        self.change(model, "point", parameters={"m": 2})
+        (line,) = lines(doctor.examine([model]))
+        assert line.startswith("error: ")
+        assert "settings that this version does not know" in line
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def _machine(self, monkeypatch):
+        monkeypatch.setattr(doctor.Machine, "here", lambda: MACHINE)
+
+    def test_clean(self, tmp_path, capsys):
+        content = copy.deepcopy(PUBLISHED)
+        content["data_dir"] = str(tmp_path)
+        (tmp_path / "MNIST/raw").mkdir(parents=True)
+        cli.main(["doctor", str(write(tmp_path / "a.yaml", content))])
+        note, last = capsys.readouterr().out.splitlines()
+        assert note.startswith("note: runs: 8;")
+        assert last == "nothing to warn of"
+
+    def test_warnings_succeed(self, tmp_path, capsys):
+        content = copy.deepcopy(PUBLISHED)
+        content["experiments"][0]["seeds"] = [0]
+        cli.main(["doctor", str(write(tmp_path / "a.yaml", content))])
+        out = capsys.readouterr().out
+        assert "one seed" in out
+        assert "nothing to warn of" not in out
+
+    def test_errors_fail(self, tmp_path, capsys):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["doctor", str(tmp_path / "model.pt")])
+        assert caught.value.code == 1
+        assert capsys.readouterr().out.startswith("error: checkpoint ")

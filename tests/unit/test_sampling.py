@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from smoothcert import models
+from smoothcert.errors import UserError
+from smoothcert.models.classifier import Classifier
+from smoothcert.seeds import derive_seed
+from smoothcert.smoothing import noise
+from smoothcert.smoothing.sampling import Sampler
+
+SIGMA, SEED, N = 0.5, 3, 250
+INDICES = [4, 11, 0, 7, 123, 5, 2, 9]
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def classifier(arch: str) -> Classifier:
+    """Return a network with random weights whose votes fall on several classes."""
+    channels, size = (1, 28) if arch == "lenet" else (3, 32)
+    torch.manual_seed(0)
+    network = models.build(
+        models.Specification(arch, channels, size, 10, (0.5,) * channels, (0.25,) * channels)
+    ).eval()
+    last = network.network.fc2 if arch == "lenet" else network.network.fc
+    with torch.no_grad():
+        logits = network(torch.rand(64, channels, size, size) + torch.randn(64, 1, size, size) / 2)
+        last.bias -= logits.mean(0)
+    return network
+
+
+def images(network: Classifier) -> torch.Tensor:
+    specification = network.specification
+    shape = (len(INDICES), specification.channels, specification.size, specification.size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+@pytest.mark.parametrize("arch", ["lenet", "resnet20"])
+def test_counts_do_not_depend_on_layout(arch, precision, device):
+    network = classifier(arch)
+    pixels = images(network)
+    sampler = Sampler(network, SIGMA, SEED, device, precision)
+    together = sampler.counts(pixels, INDICES, "estimate", N)
+    assert together.shape == (len(INDICES), 10)
+    assert together.dtype == torch.int64
+    assert (together.sum(1) == N).all()
+    assert (together > 0).sum() > len(INDICES)  # else all layouts would agree by chance
+    assert torch.equal(sampler.counts(pixels, INDICES, "estimate", N), together)
+    for shards in (1, 3, 7):
+        for shard in range(shards):
+            for row in reversed(range(shard, len(INDICES), shards)):
+                alone = sampler.counts(pixels[[row]], [INDICES[row]], "estimate", N)
+                assert torch.equal(alone[0], together[row])
+    torch.set_num_threads(1)
+    single = Sampler(network, SIGMA, SEED, device, precision)
+    assert torch.equal(single.counts(pixels, INDICES, "estimate", N), together)
+
+
+def test_votes_are_those_of_a_plain_loop(device):
+    network = classifier("lenet")
+    pixels = images(network)[:2]
+    sampler = Sampler(network, SIGMA, SEED, device, "fp32", "torch")
+    counts = sampler.counts(pixels, INDICES[:2], "estimate", N)
+    size = sampler.batch
+    expected = torch.zeros(2, 10, dtype=torch.int64)
+    with torch.no_grad():
+        for row in range(2):
+            for vote in range(N):
+                if vote % size == 0:
+                    seed = derive_seed(SEED, "certify", INDICES[row], "estimate", vote // size)
+                    draws = noise.draw((size, 1, 28, 28), seed, device)
+                noisy = SIGMA * draws[vote % size] + pixels[row].to(device)
+                expected[row, network(noisy[None]).argmax()] += 1
+    # Another batch may round another way, which turns a vote only at a tie.
+    assert (counts - expected).abs().sum() <= 2
+
+
+@pytest.mark.parametrize(("precision", "turned"), [("fp32", 0.002), ("auto", 0.03)])
+def test_back_ends_agree(precision, turned):
+    network = classifier("lenet")
+    pixels = images(network)
+    cpu = torch.device("cpu")
+    counts, expected = (
+        Sampler(network, SIGMA, SEED, cpu, *evaluation).counts(pixels, INDICES, "estimate", 1000)
+        for evaluation in ((precision, "openvino"), ("fp32", "torch"))
+    )
+    assert (counts - expected).abs().sum() / 2 <= turned * expected.sum()
+
+
+def test_stages_seeds_and_images_have_their_own_noise():
+    network = classifier("lenet")
+    pixels = images(network)[[0, 0]]
+    cpu = torch.device("cpu")
+    sampler = Sampler(network, SIGMA, SEED, cpu)
+    estimate = sampler.counts(pixels, [0, 1], "estimate", 1000)
+    assert not torch.equal(estimate[0], estimate[1])
+    assert not torch.equal(sampler.counts(pixels, [0, 1], "choose", 1000), estimate)
+    assert not torch.equal(
+        Sampler(network, SIGMA, SEED + 1, cpu).counts(pixels, [0, 1], "estimate", 1000), estimate
+    )
+
+
+def test_more_votes_extend_fewer():
+    network = classifier("lenet")
+    sampler = Sampler(network, SIGMA, SEED, torch.device("cpu"))
+    few, many = (sampler.counts(images(network), INDICES, "estimate", n) for n in (130, 250))
+    assert (few <= many).all()
+
+
+def test_batch_is_halved_where_memory_runs_out(device, monkeypatch, capsys):
+    network = classifier("lenet")
+    pixels = images(network)
+    expected = Sampler(network, SIGMA, SEED, device, "fp32", "torch").counts(
+        pixels, INDICES, "estimate", N
+    )
+    sampler = Sampler(network, SIGMA, SEED, device, "fp32", "torch")
+    full = sampler.batch
+    classify = sampler._backend._classify
+
+    def scarce(draws, image):
+        if len(draws) > full // 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return classify(draws, image)
+
+    monkeypatch.setattr(sampler._backend, "_classify", scarce)
+    counts = sampler.counts(pixels, INDICES, "estimate", N)
+    assert sampler.batch == full // 4
+    assert f"batch of {full // 4}" in capsys.readouterr().err
+    assert (counts - expected).abs().sum() <= 2  # the noise is the same, rounding may differ
+
+
+def test_memory_that_never_suffices_is_an_error(monkeypatch):
+    sampler = Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"), "fp32", "torch")
+
+    def scarce(draws, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sampler._backend, "_classify", scarce)
+    with pytest.raises(UserError, match="out of memory on cpu with one noisy copy"):
+        sampler.counts(torch.rand(1, 1, 28, 28), [0], "estimate", N)
+
+
+def test_evaluation_is_resolved():
+    network = classifier("lenet")
+    cpu = torch.device("cpu")
+    evaluation = Sampler(network, SIGMA, SEED, cpu).evaluation
+    assert evaluation["backend"] == "openvino"
+    assert evaluation["precision"] in {"bf16", "fp32"}
+    assert evaluation["version"]
+
+
+def test_precision_that_the_device_lacks_is_an_error():
+    with pytest.raises(UserError, match="torch on cpu does not compute in bf16"):
+        Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"), "bf16", "torch")
+
+
+def test_network_that_cannot_be_compiled_is_an_error():
+    network = classifier("lenet")
+
+    class Fickle(torch.nn.Module):
+        def forward(self, inputs):
+            return inputs.flatten(1)[:, :10] if inputs.sum() > 0 else inputs.flatten(1)[:, 10:20]
+
+    network.network = Fickle()
+    with pytest.raises(UserError, match=r"OpenVINO cannot compile arch lenet .*use backend torch"):
+        Sampler(network, SIGMA, SEED, torch.device("cpu"))
+    counts = Sampler(network, SIGMA, SEED, torch.device("cpu"), "auto", "torch").counts(
+        torch.rand(1, 1, 28, 28), [0], "estimate", N
+    )
+    assert counts.sum() == N
