@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CI_CONFIG := --configfile config/presets/ci.yaml
 
-.PHONY: help demo test lint ci lock schema
+.PHONY: help demo test lint bench ci lock schema
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff check
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+bench: $(READY) ## Measure the sampling engine and certification (20 minutes on two cores)
+	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/certification.py $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
 
 ci: lint test ## Lint, test, and run the whole workflow on a reduced configuration
 	$(BIN)/snakemake --cores all $(CI_CONFIG)

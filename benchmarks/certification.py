@@ -75,10 +75,8 @@ def precision(model: Path, data_dir: Path, device: torch.device) -> list[str]:
 
     single = radii("fp32", 0)
     lines = []
-    for name, other in (
-        ("bf16, same noise", radii("bf16", 0)),
-        ("fp32, other noise", radii("fp32", 1)),
-    ):
+    for name, settings in (("bf16, same noise", ("bf16", 0)), ("fp32, other noise", ("fp32", 1))):
+        other = radii(*settings)
         apart = np.abs(other - single)
         lines.append(
             f"radii of {len(indices)} images at n = {n}, fp32 against {name}: mean difference "

@@ -18,6 +18,12 @@ def mnist_dir() -> Path:
 
 
 @pytest.fixture
+def cifar10_dir() -> Path:
+    """Return a ``data_dir`` that holds CIFAR-10, from SMOOTHCERT_DATA."""
+    return _prepared("SMOOTHCERT_DATA", ["cifar-10-batches-py/batches.meta"])
+
+
+@pytest.fixture
 def reference_logs() -> Path:
     """Return the folder of published certification logs, from SMOOTHCERT_REFERENCE_LOGS.
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from smoothcert import files, models
+from smoothcert.datasets import Dataset
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
@@ -23,9 +24,18 @@ FORMAT = "smoothcert-model-1"
 class Checkpoint:
     """A loaded checkpoint."""
 
+    path: Path
     classifier: Classifier
     point: Point
     provenance: dict[str, Any]
+
+    def refuse_other_data(self, data: Dataset) -> None:
+        """Raise UserError unless the classifier was trained on this version of the data."""
+        if self.provenance["data"] != data.checksum:
+            raise UserError(
+                f"{self.path} was trained on other {self.point.dataset} data than these: their "
+                "checksums differ; train again, or set data_dir to the data it was trained on"
+            )
 
 
 def save(path: Path, classifier: Classifier, point: Point, provenance: dict[str, Any]) -> None:
@@ -60,7 +70,7 @@ def load(path: Path, arch: str | None = None) -> Checkpoint:
             f"the weights in {path} do not fit a {specification.arch}: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
-    return Checkpoint(classifier.eval(), Point.read(content["point"]), content["provenance"])
+    return Checkpoint(path, classifier.eval(), Point.read(content["point"]), content["provenance"])
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -172,7 +172,7 @@ def _certify(options: argparse.Namespace) -> None:
     trained = checkpoint.load(options.model)
     data = datasets.load(trained.point.dataset, options.data_dir)
     device = choose(options.device, options.threads)
-    certify(options.model, trained, data, protocol, options.output, device, shard)
+    certify(trained, data, protocol, options.output, device, shard)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -184,7 +184,7 @@ def _predict(options: argparse.Namespace) -> None:
     trained = checkpoint.load(options.model)
     data = datasets.load(trained.point.dataset, options.data_dir)
     device = choose(options.device, options.threads)
-    predict(options.model, trained, data, settings, options.output, device)
+    predict(trained, data, settings, options.output, device)
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ def _two_decimals(sigma: float) -> float:
     """Refuse a noise level that its two decimals in a path would not tell from another."""
     # JSON schema's multipleOf would do, but fails on 0.07 or 0.29 in floating point.
     if round(sigma, 2) != sigma:
-        raise ValueError(f"a noise level has at most two decimals, not {sigma!r}")
+        raise UserError(f"a noise level has at most two decimals, not {sigma!r}")
     return sigma
 
 
@@ -68,9 +68,9 @@ class Entry(Section):
     def _lambda_has_a_meaning(self) -> Entry:
         regularized = self.parameters.regularized
         if not regularized and self.lambdas != [0]:
-            raise ValueError(f"method {self.method} has no regularizer: leave lambda out")
+            raise UserError(f"method {self.method} has no regularizer: leave lambda out")
         if regularized and "lambda_" not in self.model_fields_set:
-            raise ValueError(f"method {self.method} needs lambda, the weight of its regularizer")
+            raise UserError(f"method {self.method} needs lambda, the weight of its regularizer")
         return self
 
     @property
@@ -165,21 +165,21 @@ class Experiment(Section):
     @classmethod
     def _known_dataset(cls, name: str) -> str:
         if name not in datasets.names():
-            raise ValueError(f"unknown dataset {name!r}{suggestion(name, datasets.names())}")
+            raise UserError(f"unknown dataset {name!r}{suggestion(name, datasets.names())}")
         return name
 
     @field_validator("arch")
     @classmethod
     def _known_arch(cls, name: str) -> str:
         if name not in models.names():
-            raise ValueError(f"unknown arch {name!r}{suggestion(name, models.names())}")
+            raise UserError(f"unknown arch {name!r}{suggestion(name, models.names())}")
         return name
 
     @field_validator("sigmas", "seeds")
     @classmethod
     def _distinct(cls, values: list) -> list:
         if len(set(values)) < len(values):
-            raise ValueError("a value stands twice")
+            raise UserError("a value stands twice")
         return values
 
     @model_validator(mode="after")
@@ -190,7 +190,7 @@ class Experiment(Section):
             point = run.point
             cell = (run.label, point.sigma, point.weight, point.seed)
             if cells.setdefault(cell, point) != point:
-                raise ValueError(
+                raise UserError(
                     f"two methods labelled {run.label!r} share sigma {point.sigma:g} and lambda "
                     f"{point.weight:g} with different settings; give them different labels"
                 )
@@ -271,7 +271,7 @@ class Config(Section):
         names = [experiment.name for experiment in experiments]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two experiments are called {name!r}")
+                raise UserError(f"two experiments are called {name!r}")
         return experiments
 
 

@@ -6,8 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
-class UserError(Exception):
-    """A mistake or a condition outside the program, told in one line that says what to do."""
+class UserError(ValueError):
+    """A mistake or a condition outside the program, told in one line that says what to do.
+
+    A ValueError, so that validators of settings may raise it.
+    """
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

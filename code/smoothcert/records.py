@@ -136,11 +136,16 @@ class PartialTable:
         (self._folder / LOCK).unlink()
 
     def summary(self) -> str:
-        """Return ACR so far with its standard error, and the share of abstentions."""
-        radii = np.array(self._radii)
-        spread = f" ± {radii.std(ddof=1) / len(radii) ** 0.5:.4f}" if len(radii) > 1 else ""
-        abstained = self._abstentions / len(radii)
-        return f"ACR {radii.mean():.4f}{spread}  abstained {abstained:.1%}"
+        """Return what is known so far, with its standard error, in the terms of the mode."""
+        protocol = self._description["protocol"]
+        values, name = np.array(self._radii), "ACR"
+        if protocol["mode"] == "radius":  # which tells nothing of other radii
+            values, name = values > 0, f"certified accuracy at {protocol['radius']:g}"
+        spread = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+        abstained = f"  abstained {self._abstentions / len(values):.1%}"
+        if protocol["mode"] == "evaluate":  # which does not tell abstentions from mistakes
+            abstained = ""
+        return f"{name} {values.mean():.4f}{spread}{abstained}"
 
     def _same(self) -> bool:
         try:
@@ -216,11 +221,12 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return read_table(folder / TABLE, description["images"]), description
 
 
-def read_table(path: Path, images: int) -> pd.DataFrame:
+def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     """Return the certificates of ``images`` images from a table of ours or a published log.
 
-    The columns are at least those of the published logs, ``time`` in seconds. Raises UserError
-    if the file is missing or damaged or if rows are missing or duplicate.
+    The columns are at least those of the published logs, ``time`` in seconds, whatever its form.
+    Raises UserError if the file is missing or damaged or if rows are duplicate or, unless
+    ``partial`` tables are allowed, missing.
     """
     table = _parse(path)
     duplicates = table["idx"][table["idx"].duplicated()]
@@ -229,7 +235,7 @@ def read_table(path: Path, images: int) -> pd.DataFrame:
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
             "delete the file and certify again"
         )
-    if len(table) != images:
+    if len(table) != images and not (partial and len(table) < images):
         raise UserError(
             f"{path} has {len(table)} rows for {images} images; an incomplete table is never "
             "averaged: certify the rest"

@@ -43,6 +43,9 @@ class Training(Section):
     weight_decay: float = Field(1e-4, ge=0)
     """L2 penalty of SGD."""
 
+    augment: Literal["none", "crop-flip"] = "none"
+    """Of the training images: crop-flip shifts each by up to 4 pixels and mirrors half of them."""
+
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass: fp32, or bf16 through autocast (weights stay fp32)."""
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from smoothcert import checkpoint, datasets, files, fingerprint, models
+from smoothcert.augment import crop_flip
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe
 from smoothcert.errors import UserError
@@ -123,7 +124,10 @@ def _epoch(point: Point, epoch: int, state: _State, images: Tensor, labels: Tens
     order = torch.randperm(len(images), generator=generator, device=device)
     for batch in order.split(training.batch_size):
         for part in minibatches(batch, point.parameters):
-            inputs = to_unit(images[part]).contiguous(memory_format=torch.channels_last)
+            pixels = images[part]
+            if training.augment == "crop-flip":
+                pixels = crop_flip(pixels, generator)
+            inputs = to_unit(pixels).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
                 terms = point.parameters.loss(
                     state.classifier, inputs, labels[part], smoothing, point.weight

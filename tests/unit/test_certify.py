@@ -95,7 +95,7 @@ def save_model(path, digits, seed):
 
 def certify(model, digits, folder, **protocol):
     settings = Protocol(**{"subset": "every-20", "n": 1000, **protocol})
-    engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU)
+    engine.certify(checkpoint.load(model), digits, settings, folder, CPU)
     return records.read(folder)[0]
 
 
@@ -251,7 +251,7 @@ def test_shards_give_the_whole_table(model, digits, tmp_path, count):
         settings = Protocol(subset="every-20", n=1000)
         shard = Shard(number, count)
         (tmp_path / "elsewhere" / "whole" / "certificates.json").unlink(missing_ok=True)
-        engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU, shard)
+        engine.certify(checkpoint.load(model), digits, settings, folder, CPU, shard)
         shards.append(folder)
     merge(shards[::-1], tmp_path / "merged")
     merged, about = records.read(tmp_path / "merged")
@@ -263,7 +263,7 @@ def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
     for number in (1, 2, 3):
         settings, shard = Protocol(subset="every-20", n=1000), Shard(number, 3)
         folder = tmp_path / str(number)
-        engine.certify(model, checkpoint.load(model), digits, settings, folder, CPU, shard)
+        engine.certify(checkpoint.load(model), digits, settings, folder, CPU, shard)
     one, two, three = (tmp_path / name for name in "123")
     with pytest.raises(UserError, match="no row for 6 images"):
         merge([one, two], tmp_path / "merged")

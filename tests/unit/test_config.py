@@ -60,7 +60,7 @@ def test_every_setting_changes_the_folder():
     base = folder()
     changes = {
         "epochs": 4, "batch_size": 8, "lr": 0.3, "lr_step": 2, "lr_gamma": 0.5, "momentum": 0.1,
-        "lr_convention": "jeong", "weight_decay": 0.1, "precision": "bf16",
+        "lr_convention": "jeong", "augment": "crop-flip", "weight_decay": 0.1, "precision": "bf16",
     }  # fmt: skip
     for key, value in changes.items():
         assert folder(training={"epochs": 3, "lr": 0.1, key: value}) != base, key

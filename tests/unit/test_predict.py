@@ -96,7 +96,7 @@ def model(tmp_path, digits):
 
 def predict(model, digits, folder, **settings):
     settings = Prediction(**{"subset": "every-20", "n": 60, "alpha": 0.01, **settings})
-    run(model, checkpoint.load(model), digits, settings, folder, CPU)
+    run(checkpoint.load(model), digits, settings, folder, CPU)
     return (
         pd.read_csv(folder / "predictions.tsv", sep="\t"),
         json.loads((folder / "predictions.json").read_text()),

@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from smoothcert import checkpoint, datasets, methods, models
+from smoothcert.datasets.base import to_unit
+from smoothcert.point import Point
+from smoothcert.settings import Training
+
 TRAIN = ["--dataset", "digits", "--arch", "convnet8", "--method", "consistency", "--sigma", "0.25",
          "--lambda", "2", "--epochs", "40", "--batch-size", "64", "--lr", "0.05"]  # fmt: skip
-CERTIFY = ["--subset", "every-2", "--n", "2000"]
+CERTIFY = ["--subset", "every-2", "--n", "10000"]
 
 
 def start(*arguments: object, log: Path) -> subprocess.Popen:
@@ -34,13 +39,15 @@ def finish(*arguments: object, log: Path) -> str:
     return log.read_text()
 
 
-def kill_within(command: list, log: Path, ready: Path, chance: random.Random) -> None:
+def kill_within(
+    command: list, log: Path, ready: Path, chance: random.Random, most: float = 1.0
+) -> None:
     """Kill the command at a random moment after the file ``ready`` has something to lose."""
     process = start(*command, log=log)
     while not ready.exists() or ready.stat().st_size < 1000:
         assert process.poll() is None, log.read_text()
         time.sleep(0.01)
-    time.sleep(chance.uniform(0, 1.0))
+    time.sleep(chance.uniform(0, most))
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -93,6 +100,47 @@ def test_certify(whole, tmp_path):
         after = folder / "certificates.tsv"
         assert after.read_text().startswith(kept), "a finished row was done again"
         assert certificates(after) == certificates(whole / "c" / "certificates.tsv")
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+@pytest.mark.parametrize(("dataset", "arch"), [("mnist", "lenet"), ("cifar10", "resnet20")])
+def test_certify_on_images_of_the_papers(
+    tmp_path, mnist_dir, cifar10_dir, dataset, arch, precision
+):
+    data_dir = {"mnist": mnist_dir, "cifar10": cifar10_dir}[dataset]
+    model = save_untrained(tmp_path / "model.pt", dataset, arch, data_dir)
+    command = ["certify", model, "--subset", "0-99", "--n", "200", "--data-dir", data_dir,
+               "--precision", precision, "--output"]  # fmt: skip
+    finish(*command, tmp_path / "whole" / "c", log=tmp_path / "log")
+    finish(*command[:-1], "--threads", "2", "--output", tmp_path / "two", log=tmp_path / "log")
+    (tmp_path / "whole" / "c" / "certificates.json").unlink()  # or its rows would be taken over
+    (tmp_path / "two" / "certificates.json").unlink()
+    killed = tmp_path / "killed"
+    partial = killed / "certificates.tsv.partial"
+    kill_within([*command, killed], tmp_path / "log", partial, random.Random(4), most=0.2)
+    log = finish(*command, killed, log=tmp_path / "log")
+    assert re.search(r"continuing after \d\d rows", log)
+    expected = certificates(tmp_path / "whole" / "c" / "certificates.tsv")
+    assert len({row[5] for row in expected[1:]}) > 2, "more than two classes are predicted"
+    assert certificates(tmp_path / "two" / "certificates.tsv") == expected
+    assert certificates(killed / "certificates.tsv") == expected
+
+
+def save_untrained(path: Path, dataset: str, arch: str, data_dir: Path) -> Path:
+    """Write a classifier with random weights whose votes fall on several classes."""
+    data = datasets.load(dataset, data_dir)
+    torch.manual_seed(0)
+    classifier = models.build(models.Specification.of(arch, datasets.describe(dataset))).eval()
+    last = list(classifier.modules())[-1]
+    with torch.no_grad():
+        images = to_unit(data.test_images[:200])
+        last.bias -= classifier(images + 0.5 * torch.randn_like(images)).mean(0)
+        last.weight *= 30
+        last.bias *= 30
+    parameters = methods.load("gaussian")()
+    point = Point(dataset, arch, "gaussian", 0.5, 0, 0, Training(), parameters)
+    checkpoint.save(path, classifier, point, {"data": data.checksum})
+    return path
 
 
 def test_other_settings_after_a_kill_train_afresh(tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from smoothcert.attacks.settings import Perturbation
+from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing, Terms, logits_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Objective(Perturbation, Method):
     @model_validator(mode="after")
     def _one_copy_without_noise(self) -> Objective:
         if self.noise == "none" and self.m != 1:
-            raise ValueError(
+            raise UserError(
                 f"noise: none makes all copies of an image equal: set m to 1, not {self.m}"
             )
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from smoothcert.attacks.settings import Perturbation
+from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing, Terms, logits_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Objective(Perturbation, Method):
     @model_validator(mode="after")
     def _able_to_do_without_gradients(self) -> Objective:
         if self.gradient == "gradient-free" and (self.attack != "pgd" or self.m == 1):
-            raise ValueError("gradient: gradient-free needs attack pgd and m of at least 2")
+            raise UserError("gradient: gradient-free needs attack pgd and m of at least 2")
         return self
 
     @property

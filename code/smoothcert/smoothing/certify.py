@@ -14,7 +14,6 @@ from smoothcert import files, fingerprint, records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe
-from smoothcert.errors import UserError
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
 from smoothcert.records import ABSTAIN, Certificate, PartialTable
@@ -26,7 +25,6 @@ from smoothcert.smoothing.shards import WHOLE, Shard
 
 
 def certify(
-    model: Path,
     checkpoint: Checkpoint,
     data: Dataset,
     protocol: Protocol,
@@ -45,15 +43,8 @@ def certify(
     on another version of the data, or if another process is writing the same table.
     """
     point = checkpoint.point
-    if checkpoint.provenance["data"] != data.checksum:
-        raise UserError(
-            f"{model} was trained on other {point.dataset} data than these: their checksums "
-            "differ; train again, or set data_dir to the data it was trained on"
-        )
-    try:
-        indices = shard.of(protocol.indices(len(data.test_images)))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    checkpoint.refuse_other_data(data)
+    indices = shard.of(protocol.indices(len(data.test_images)))
     sampler = Sampler(
         checkpoint.classifier,
         point.sigma,
@@ -71,13 +62,13 @@ def certify(
         "shard": str(shard),
         "images": len(indices),
         "test_images": len(data.test_images),
-        "model": {"sha256": files.sha256(model), "provenance": checkpoint.provenance},
+        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
         "evaluation": sampler.evaluation,
         "provenance": record,
     }
     description["identity"] = _identity(description, device)
     with PartialTable(folder, description) as table:
-        table.take_over(records.siblings(model.parent, description), set(indices))
+        table.take_over(records.siblings(checkpoint.path.parent, description), set(indices))
         say(f"certifying {point} on {describe(device)}, {sampler.evaluation}")
         todo = [index for index in indices if index not in table.done]
         progress = Progress(len(indices), "image", done=len(table.done))

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from scipy.special import betainc
 
 from smoothcert import files, fingerprint
 from smoothcert.errors import UserError
 from smoothcert.progress import Progress, say
-from smoothcert.settings import Section
-from smoothcert.smoothing.protocol import Backend, Precision, Protocol
+from smoothcert.smoothing.protocol import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
 TABLE, DESCRIPTION = "predictions.tsv", "predictions.json"
 
 
-class Prediction(Section):
+class Prediction(Evaluation):
     """Which images, how many votes, which level."""
-
-    subset: str = "all"
-    """Test images: all, every-K (indices 0, K, 2K, ...) or FIRST-LAST (both included)."""
 
     n: int = Field(100_000, ge=1)
     """Noisy votes for each image."""
@@ -45,33 +41,15 @@ class Prediction(Section):
     alpha: float = Field(0.001, gt=0, lt=1)
     """Probability, for each image, of an answer that is not the smoothed classifier's class."""
 
-    precision: Precision = "auto"
-    """Arithmetic of the network: fp32, bf16, or auto: bf16 where the device has it."""
-
-    backend: Backend = "auto"
-    """What evaluates it: openvino (CPU), torch, or auto: openvino on a CPU, torch on a GPU."""
-
-    @field_validator("subset")
-    @classmethod
-    def _known_subset(cls, subset: str) -> str:
-        return Protocol._known_subset(subset)
-
     @model_validator(mode="after")
     def _able_to_answer(self) -> Prediction:
         smallest = math.ceil(1 - math.log2(self.alpha))  # p of unanimous votes: 2 / 2^n
         if self.n < smallest:
-            raise ValueError(
+            raise UserError(
                 f"n {self.n} can never answer at alpha {self.alpha:g}: even unanimous votes "
                 f"abstain; the smallest n that can is {smallest}"
             )
         return self
-
-    def indices(self, test_images: int) -> range:
-        """Return the indices of the subset among ``test_images`` images.
-
-        Raises ValueError if the subset reaches beyond the last image.
-        """
-        return Protocol(subset=self.subset).indices(test_images)
 
 
 def p_value(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -103,7 +81,6 @@ def decide(counts: NDArray[np.int64], alpha: float) -> tuple[NDArray, NDArray, N
 
 
 def predict(
-    model: Path,
     checkpoint: Checkpoint,
     data: Dataset,
     settings: Prediction,
@@ -130,15 +107,8 @@ def predict(
     from smoothcert.smoothing.sampling import Sampler
 
     point = checkpoint.point
-    if checkpoint.provenance["data"] != data.checksum:
-        raise UserError(
-            f"{model} was trained on other {point.dataset} data than these: their checksums "
-            "differ; train again, or set data_dir to the data it was trained on"
-        )
-    try:
-        indices = settings.indices(len(data.test_images))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    checkpoint.refuse_other_data(data)
+    indices = settings.indices(len(data.test_images))
     files.make_folder(folder)
     sampler = Sampler(
         checkpoint.classifier,
@@ -157,7 +127,7 @@ def predict(
         "point": point.content,
         "settings": settings.model_dump(mode="json"),
         "images": len(indices),
-        "model": {"sha256": files.sha256(model), "provenance": checkpoint.provenance},
+        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
         "evaluation": sampler.evaluation,
         "provenance": provenance(device, code, data.checksum),
     }

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from smoothcert import files
+from smoothcert.errors import UserError
 from smoothcert.settings import Section
 from smoothcert.smoothing.bounds import smallest_n
 
@@ -18,17 +19,48 @@ Backend = Literal["auto", "openvino", "torch"]
 SUBSET = re.compile(r"all|every-([1-9]\d*)|(\d+)-(\d+)")
 
 
-class Protocol(Section):
-    """CERTIFY (Cohen et al. 2019, section 3.2.2): which images, how many votes, which level."""
+class Evaluation(Section):
+    """Which images are evaluated under noise, and in what arithmetic."""
 
     subset: str = "all"
     """Test images: all, every-K (indices 0, K, 2K, ...) or FIRST-LAST (both included)."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the network: fp32, bf16, or auto: bf16 where the device has it."""
+
+    backend: Backend = "auto"
+    """What evaluates it: openvino (CPU), torch, or auto: openvino on a CPU, torch on a GPU."""
+
+    @field_validator("subset")
+    @classmethod
+    def _known_subset(cls, subset: str) -> str:
+        match = SUBSET.fullmatch(subset)
+        if not match or (match[2] and int(match[2]) > int(match[3])):
+            raise UserError(f"{subset!r} is not all, every-K or FIRST-LAST (as in 500-999)")
+        return subset
+
+    def indices(self, test_images: int) -> range:
+        """Return the indices of the subset among ``test_images`` images.
+
+        Raises UserError if the subset reaches beyond the last image.
+        """
+        match = SUBSET.fullmatch(self.subset)
+        if match[2] is None:
+            return range(0, test_images, int(match[1] or 1))
+        first, last = int(match[2]), int(match[3])
+        if last >= test_images:
+            raise UserError(f"subset {self.subset} reaches beyond the {test_images} test images")
+        return range(first, last + 1)
+
+
+class Protocol(Evaluation):
+    """CERTIFY (Cohen et al. 2019, section 3.2.2): which images, how many votes, which level."""
 
     n0: int = Field(100, ge=1)
     """Noisy votes that choose the class."""
 
     n: int = Field(100_000, ge=1)
-    """Fresh noisy votes that estimate the chosen class's probability."""
+    """Fresh noisy votes that estimate p_A, the chosen class's probability."""
 
     alpha: float = Field(0.001, gt=0, lt=1)
     """Probability, for each image, that the certificate is wrong."""
@@ -43,43 +75,16 @@ class Protocol(Section):
     radius: float | None = Field(None, gt=0)
     """Of mode radius: the L2 radius on the [0, 1] pixel scale at which to decide."""
 
-    precision: Precision = "auto"
-    """Arithmetic of the certified network: fp32, bf16, or auto: bf16 where the device has it."""
-
-    backend: Backend = "auto"
-    """What evaluates it: openvino (CPU), torch, or auto: openvino on a CPU, torch on a GPU."""
-
-    @field_validator("subset")
-    @classmethod
-    def _known_subset(cls, subset: str) -> str:
-        match = SUBSET.fullmatch(subset)
-        if not match or (match[2] and int(match[2]) > int(match[3])):
-            raise ValueError(f"{subset!r} is not all, every-K or FIRST-LAST (as in 500-999)")
-        return subset
-
     @model_validator(mode="after")
     def _able_to_certify(self) -> Protocol:
         if self.n < smallest_n(self.alpha):
-            raise ValueError(
+            raise UserError(
                 f"n {self.n} can never certify at alpha {self.alpha:g}: even unanimous votes "
                 f"abstain; the smallest n that can is {smallest_n(self.alpha)}"
             )
         if (self.radius is None) == (self.mode == "radius"):
-            raise ValueError("mode radius, and no other, needs radius, at which it decides")
+            raise UserError("mode radius, and no other, needs radius, at which it decides")
         return self
-
-    def indices(self, test_images: int) -> range:
-        """Return the indices of the subset among ``test_images`` images.
-
-        Raises ValueError if the subset reaches beyond the last image.
-        """
-        match = SUBSET.fullmatch(self.subset)
-        if match[2] is None:
-            return range(0, test_images, int(match[1] or 1))
-        first, last = int(match[2]), int(match[3])
-        if last >= test_images:
-            raise ValueError(f"subset {self.subset} reaches beyond the {test_images} test images")
-        return range(first, last + 1)
 
     @property
     def folder(self) -> str:

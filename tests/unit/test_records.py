@@ -1,0 +1,57 @@
+"""Interchange with published logs, in both directions."""
+
+import pandas as pd
+import pytest
+from synthetic import write_experiment
+
+from smoothcert import files, records
+from smoothcert.analysis import metrics
+from smoothcert.analysis.summary import summarize
+from smoothcert.errors import UserError
+
+LOG = """idx\tlabel\tpredict\tradius\tcorrect\ttime
+0\t7\t7\t{radius}\t1\t{time}
+20\t2\t-1\t0.0\t0\t{time}
+40\t1\t4\t0.3\t0\t{time}
+"""
+
+
+def test_our_table_read_as_one_reads_theirs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    manifest = write_experiment(tmp_path)
+    folder = tmp_path / files.read_json(manifest)["runs"][0]["certificates"]
+    summarize(folder)
+    frame = pd.read_csv(folder / "certificates.tsv", delimiter="\t")
+    acr = (frame["correct"] * frame["radius"]).mean()
+    # But for the order of the sum, the same number.
+    assert acr == pytest.approx(files.read_json(folder / "summary.json")["acr"], rel=1e-14)
+
+
+@pytest.mark.parametrize("radius", ["0.953", "0.9529", "1.91", "0.952864157"])
+@pytest.mark.parametrize(
+    ("time", "seconds"), [("0:00:00.591566", 0.591566), ("1:02:03", 3723.0), ("0.35", 0.35)]
+)
+def test_logs_of_every_vintage(tmp_path, radius, time, seconds):
+    path = tmp_path / "log.tsv"
+    path.write_text(LOG.format(radius=radius, time=time))
+    table = records.read_table(path, images=3)
+    assert table["radius"].tolist() == [float(radius), 0.0, 0.3]
+    assert table["time"].tolist() == pytest.approx([seconds] * 3)
+    assert metrics.credited_radius(table).sum() == float(radius)
+
+
+def test_incomplete_logs_are_refused_unless_allowed(tmp_path):
+    path = tmp_path / "log.tsv"
+    path.write_text(LOG.format(radius=1.0, time="0.1"))
+    with pytest.raises(UserError, match="has 3 rows for 500 images"):
+        records.read_table(path, images=500)
+    assert len(records.read_table(path, images=500, partial=True)) == 3
+    with pytest.raises(UserError, match="has 3 rows for 2 images"):
+        records.read_table(path, images=2, partial=True)
+
+
+def test_a_log_of_other_columns(tmp_path):
+    path = tmp_path / "log.tsv"
+    path.write_text("idx,label\n1,2\n")
+    with pytest.raises(UserError, match="has no column idx, label, predict"):
+        records.read_table(path, images=1)
