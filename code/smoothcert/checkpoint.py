@@ -31,7 +31,7 @@ class Checkpoint:
 
     def refuse_other_data(self, data: Dataset) -> None:
         """Raise UserError unless the classifier was trained on this version of the data."""
-        if self.provenance["data"] != data.checksum:
+        if self.provenance.get("data") != data.checksum:
             raise UserError(
                 f"{self.path} was trained on other {self.point.dataset} data than these: their "
                 "checksums differ; train again, or set data_dir to the data it was trained on"
@@ -39,7 +39,11 @@ class Checkpoint:
 
 
 def save(path: Path, classifier: Classifier, point: Point, provenance: dict[str, Any]) -> None:
-    """Write a checkpoint that ``torch.load(path, weights_only=True)`` reads."""
+    """Write a checkpoint that ``torch.load(path, weights_only=True)`` reads.
+
+    ``provenance`` names at least ``data``, the checksum of the data set trained on, without which
+    the classifier is not certified.
+    """
     content = {
         "format": FORMAT,
         "state_dict": {key: value.cpu() for key, value in classifier.state_dict().items()},
@@ -59,18 +63,29 @@ def load(path: Path, arch: str | None = None) -> Checkpoint:
     content = read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a smoothcert checkpoint")
-    specification = models.Specification.read(content["specification"])
+    try:
+        specification = models.Specification.read(content["specification"])
+        point, provenance = Point.read(content["point"]), content["provenance"]
+        state = content["state_dict"]
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path} states settings that this version does not know ({reason}); use the version "
+            "that wrote it"
+        ) from error
     if arch is not None and specification.arch != arch:
         raise UserError(f"{path} holds a {specification.arch}, not a {arch}")
     classifier = models.build(specification)
     try:
-        classifier.load_state_dict(content["state_dict"])
+        classifier.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(
             f"the weights in {path} do not fit a {specification.arch}: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
-    return Checkpoint(path, classifier.eval(), Point.read(content["point"]), content["provenance"])
+    return Checkpoint(path, classifier.eval(), point, provenance)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

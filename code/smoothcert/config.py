@@ -122,10 +122,10 @@ class Experiment(Section):
     """Heading of the report. Default: the name."""
 
     dataset: str
-    """A module of code/smoothcert/datasets: digits, mnist."""
+    """The data set: a module of code/smoothcert/datasets."""
 
     arch: str
-    """A module of code/smoothcert/models that takes the data set's images: convnet8, lenet."""
+    """The network: a module of code/smoothcert/models that takes the data set's images."""
 
     sigmas: list[Sigma] = Field(min_length=1)
     """Standard deviations of the noise, on the [0, 1] pixel scale, in steps of 0.01."""
@@ -185,6 +185,11 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _sound(self) -> Experiment:
         self.certification.indices(datasets.describe(self.dataset).test_images)
+        if self.certification.mode == "radius":
+            raise UserError(
+                "mode radius gives neither ACR nor curves, which experiments compare; use it with "
+                "smoothcert certify"
+            )
         cells: dict[tuple, Point] = {}
         for run in self.runs():
             point = run.point
@@ -260,7 +265,7 @@ class Config(Section):
     """CPU threads of each training and certification job."""
 
     shards: int = Field(1, ge=1)
-    """Jobs among which the test images of each certification are divided."""
+    """Jobs that share the test images of each certification; going back to 1 certifies anew."""
 
     experiments: list[Experiment] = Field(min_length=1)
     """The reports to make."""

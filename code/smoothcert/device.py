@@ -16,7 +16,7 @@ _held: list[IO[str]] = []
 """Open lock files: a GPU stays ours until the process ends, however it ends."""
 
 
-def choose(name: str, threads: int) -> torch.device:
+def choose(kind: str, threads: int) -> torch.device:
     """Return the device ``auto``, ``cpu`` or ``cuda``, and let torch use ``threads`` CPU threads.
 
     ``auto`` is a GPU where there is one. Of several GPUs, each process takes one that no other
@@ -25,7 +25,7 @@ def choose(name: str, threads: int) -> torch.device:
     if threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}")
     torch.set_num_threads(threads)
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("device cuda was asked for, but torch sees no GPU; use --device cpu")
@@ -54,12 +54,17 @@ def _free_gpu() -> int:
     return 0
 
 
+def name(device: torch.device) -> str:
+    """Return the device's model, as ``Intel(R) Xeon(R) Processor`` or ``NVIDIA H200``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
 def describe(device: torch.device) -> str:
-    """Return the device's name, as ``cpu (Intel Xeon, 1 thread)`` or ``cuda (NVIDIA H200)``."""
+    """Return kind and model, as ``cpu (Intel Xeon, 1 thread)`` or ``cuda (NVIDIA H200)``."""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
+        return f"cuda ({name(device)})"
     threads = torch.get_num_threads()
-    return f"cpu ({_cpu_name()}, {threads} thread{'s' if threads > 1 else ''})"
+    return f"cpu ({name(device)}, {threads} thread{'s' if threads > 1 else ''})"
 
 
 def _cpu_name() -> str:

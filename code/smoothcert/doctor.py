@@ -23,7 +23,7 @@ from smoothcert.config import Config, Experiment
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.smoothing import modes
-from smoothcert.smoothing.bounds import certified_radius, largest_radius
+from smoothcert.smoothing.bounds import largest_radius
 from smoothcert.smoothing.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -172,24 +172,17 @@ def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
 
 
 def radius_cap(experiment: Experiment) -> Findings:
-    """Find an n too small for the radii that tables list, or to decide at mode radius's own."""
+    """Find an n too small for the radii that tables list."""
     protocol = experiment.certification
     listed = {}
     for sigma in {run.point.sigma for run in experiment.runs()}:
-        wanted = protocol.radius or _listed_radius(experiment, sigma)
+        wanted = _listed_radius(experiment, sigma)
         if not _cap(protocol, sigma) >= wanted:
             listed[sigma] = wanted
     if not listed:
         return
     sigma = max(listed, key=lambda sigma: listed[sigma] / sigma)
     radius = listed[sigma]
-    if protocol.mode == "radius":
-        yield Finding(
-            "error",
-            f"n {protocol.n} can never certify radius {radius:g} at sigma {sigma:.2f}: even "
-            "unanimous votes abstain; raise certification.n or lower certification.radius",
-        )
-        return
     enough = math.ceil(math.log(protocol.alpha) / math.log(ndtr(radius / sigma)))
     yield Finding(
         "warning",
@@ -201,9 +194,8 @@ def radius_cap(experiment: Experiment) -> Findings:
 def _cap(protocol: Protocol, sigma: float) -> float:
     """Return the radius of unanimous votes."""
     mode = modes.of(protocol, sigma)
-    with np.errstate(all="ignore"):  # a radius of many sigma leaves no finite bet
-        bounds, _ = mode.judge(len(mode.looks) - 1, np.array([protocol.n]))
-    return float(certified_radius(bounds, sigma)[0])
+    bounds, _ = mode.judge(len(mode.looks) - 1, np.array([protocol.n]))
+    return float(mode.radii(bounds, sigma)[0])
 
 
 def _listed_radius(experiment: Experiment, sigma: float) -> float:
@@ -229,7 +221,7 @@ def comparability(experiment: Experiment) -> Findings:
         if getattr(protocol, key) != published:
             ours.append(f"{key} {getattr(protocol, key)}")
             theirs.append(f"{key} {published}")
-    if protocol.mode in ("staged", "radius"):
+    if protocol.mode == "staged":
         ours.append(f"mode {protocol.mode}")
         theirs.append("mode fixed")
     if ours:
@@ -405,14 +397,6 @@ def examine_checkpoint(path: Path, sigma: float | None, data_dir: Path) -> list[
         trained = checkpoint.load(path)
     except UserError as error:
         return [Finding("error", str(error))]
-    except (KeyError, TypeError, ValueError) as error:
-        return [
-            Finding(
-                "error",
-                f"{path} states settings that this version does not know ({_one_line(error)}); "
-                "use the version that wrote it",
-            )
-        ]
     return [*noise(trained, sigma), *versions(trained), *data(trained, data_dir)]
 
 

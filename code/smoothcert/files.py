@@ -30,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
@@ -51,7 +52,7 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON to ``path`` in one step."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -85,6 +86,12 @@ def digest(content: Any) -> str:
     """Return the SHA-256 in hexadecimal of a JSON-like value, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the file is on disk: a rename may otherwise outlive it in a power failure."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def _umask() -> int:

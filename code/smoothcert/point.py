@@ -39,6 +39,11 @@ class Point:
             raise UserError(
                 f"method {self.method} has no regularizer, so lambda must be 0, not {self.weight:g}"
             )
+        if self.training.batch_size < self.parameters.minibatches:
+            raise UserError(
+                f"batch_size {self.training.batch_size} cannot be cut into the method's "
+                f"{self.parameters.minibatches} minibatches; raise training.batch_size"
+            )
         if self.seed < 0:
             raise UserError(f"seed {self.seed} is negative")
 
@@ -87,7 +92,7 @@ class Point:
             self.arch,
             f"{self.method}-{self.settings_hash}",
             f"sigma-{self.sigma:.2f}",
-            f"lambda-{self.weight:g}",
+            f"lambda-{self.weight:.15g}",
             f"seed-{self.seed}",
         )
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from smoothcert import __version__
@@ -27,6 +28,7 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
         "data": data,
         "device": describe(device),
         "python": platform.python_version(),
+        "numpy": np.__version__,
         "torch": str(torch.__version__),
     }
 

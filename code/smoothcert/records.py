@@ -113,27 +113,32 @@ class PartialTable:
             ) from error
         self._count(certificate.idx, certificate.radius, certificate.correct, certificate.predict)
 
-    def take_over(self, tables: Iterable[Path], indices: set[int]) -> None:
-        """Copy the rows of ``indices`` that other tables of the same identity hold."""
+    def take_over(self, folders: Iterable[Path], indices: set[int]) -> None:
+        """Copy the rows of ``indices`` from folders whose tables have the same identity."""
         before = len(self.done)
-        for path in tables:
-            rows = _parse(path)
+        for folder in folders:
+            try:
+                rows, _ = read(folder)
+            except UserError as error:
+                say(f"not taken over: {error}")
+                continue
             wanted = rows[rows["idx"].isin(indices - self.done)]
             for row in wanted[list(COLUMNS)].itertuples(index=False):
                 self.append(Certificate(*row))
         if len(self.done) > before:
-            say(f"took over {len(self.done) - before} rows of other subsets of the same images")
+            say(f"took over {len(self.done) - before} rows of the same weights and protocol")
 
     def finish(self) -> None:
         """Write the complete table, sorted by image, under its final name."""
         self._handle.close()
         header, *rows = self._rows.read_text(encoding="utf-8").splitlines(keepends=True)
         rows.sort(key=lambda row: int(row.split("\t", 1)[0]))  # rows taken over came first
+        # An old table must not stand beside the new description if this is the last we do.
+        (self._folder / TABLE).unlink(missing_ok=True)
         files.write_json(self._folder / DESCRIPTION, self._description)
         files.write_text(self._folder / TABLE, header + "".join(rows))
         self._rows.unlink()
         self._about.unlink()
-        (self._folder / LOCK).unlink()
 
     def summary(self) -> str:
         """Return what is known so far, with its standard error, in the terms of the mode."""
@@ -186,12 +191,14 @@ def _lock(path: Path) -> TextIO:
 
     Raises UserError, which names the holder, if another process has it.
     """
-    handle = path.open("a+", encoding="utf-8")
     try:
+        handle = path.open("a+", encoding="utf-8")
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         handle.seek(0)
         raise UserError(f"{path.parent} is being written by {handle.read()}") from error
+    except OSError as error:
+        raise UserError(f"cannot lock {path}: {error.strerror}") from error
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {os.uname().nodename}")
     handle.flush()
@@ -199,15 +206,15 @@ def _lock(path: Path) -> TextIO:
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:
-    """Return the finished tables below ``folder`` whose rows have the description's identity."""
+    """Return the folders up to two below ``folder`` whose rows have the description's identity."""
     found = []
-    for path in sorted(folder.rglob(DESCRIPTION)):
+    for path in sorted([*folder.glob(f"*/{DESCRIPTION}"), *folder.glob(f"*/*/{DESCRIPTION}")]):
         try:
             same = files.read_json(path)["identity"] == description["identity"]
         except (UserError, KeyError, TypeError):
             continue
         if same:
-            found.append(path.with_name(TABLE))
+            found.append(path.parent)
     return found
 
 
@@ -233,7 +240,7 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     if len(duplicates):
         raise UserError(
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
-            "delete the file and certify again"
+            "delete its folder and certify again"
         )
     if len(table) != images and not (partial and len(table) < images):
         raise UserError(

@@ -50,7 +50,13 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     say(f"training {point} on {describe(device)}")
     progress = Progress(point.training.epochs, "epoch", done=len(rows), seconds_between_lines=0)
     for epoch in range(len(rows), point.training.epochs):
-        rows.append(_epoch(point, epoch, state, images, labels))
+        try:
+            rows.append(_epoch(point, epoch, state, images, labels))
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"out of memory on {device} in epoch {epoch + 1} of {point}; lower "
+                f"training.batch_size (the state after epoch {epoch} is kept)"
+            ) from error
         state.save(folder / RESUME, identity, rows)
         progress.step(_summary(rows[-1]))
     progress.close()

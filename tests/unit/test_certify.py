@@ -1,5 +1,6 @@
 """Certification: the guarantee on a classifier whose radius is known, and tables that survive."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from smoothcert import checkpoint, datasets, methods, models, records
 from smoothcert.analysis import metrics
+from smoothcert.analysis.summary import summarize
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
@@ -225,6 +227,7 @@ def test_evaluate_gives_the_metrics_of_fixed(model, digits, tmp_path):
     np.testing.assert_array_equal(*values)
     skipped = evaluated["n"] == 0
     assert (skipped == (evaluated["top"] != evaluated["label"])).all()
+    assert all(np.isnan(value) for value in metrics.p_lower_quantiles(evaluated).values())
     assert 0 < skipped.sum() < len(skipped)
     assert np.isnan(metrics.image_values(evaluated, radii)[:, same]).all()
 
@@ -243,7 +246,7 @@ def test_staged_and_radius_stop_early(model, digits, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
-def test_shards_give_the_whole_table(model, digits, tmp_path, count):
+def test_shards_give_the_whole_table(model, digits, tmp_path, monkeypatch, count):
     whole = certify(model, digits, tmp_path / "elsewhere" / "whole")
     shards = []
     for number in range(1, count + 1):
@@ -253,6 +256,7 @@ def test_shards_give_the_whole_table(model, digits, tmp_path, count):
         (tmp_path / "elsewhere" / "whole" / "certificates.json").unlink(missing_ok=True)
         engine.certify(checkpoint.load(model), digits, settings, folder, CPU, shard)
         shards.append(folder)
+    killed_after(monkeypatch, 3, lambda: merge(shards, tmp_path / "merged"))
     merge(shards[::-1], tmp_path / "merged")
     merged, about = records.read(tmp_path / "merged")
     pd.testing.assert_frame_equal(rows(merged), rows(whole))
@@ -287,6 +291,37 @@ def test_extending_a_subset_certifies_the_new_images_alone(model, digits, tmp_pa
     pd.testing.assert_frame_equal(common, few)  # the column of seconds included
     certify(model, digits, tmp_path / "another", subset="every-20", n=500)
     assert "took over" not in capsys.readouterr().err
+
+
+def test_a_damaged_neighbour_is_not_taken_over(model, digits, tmp_path, capsys):
+    certify(model, digits, tmp_path / "few", subset="every-60")
+    (tmp_path / "few" / "certificates.tsv").unlink()
+    assert len(certify(model, digits, tmp_path / "more")) == 18
+    assert "not taken over: " in capsys.readouterr().err
+
+
+def test_a_shard_is_not_summarised_as_the_whole(model, digits, tmp_path):
+    settings, shard = Protocol(subset="every-20", n=1000), Shard(1, 2)
+    engine.certify(checkpoint.load(model), digits, settings, tmp_path / "c", CPU, shard)
+    with pytest.raises(UserError, match="holds shard 1/2: merge the shards first"):
+        summarize(tmp_path / "c")
+
+
+def test_a_file_system_without_locks_is_named_as_such(model, digits, tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(records.fcntl, "flock", refuse)
+    with pytest.raises(UserError, match="No locks available"):
+        certify(model, digits, tmp_path / "c")
+
+
+def test_a_checkpoint_of_other_settings_is_refused_in_one_line(model):
+    content = checkpoint.read(model)
+    content["point"]["training"]["colour"] = "blue"
+    checkpoint.write(model, content)
+    with pytest.raises(UserError, match="states settings that this version does not know"):
+        checkpoint.load(model)
 
 
 def test_a_second_process_is_told_who_holds_the_table(model, digits, tmp_path):

@@ -74,13 +74,6 @@ class TestExperiments:
         (line,) = on_experiment(doctor.radius_cap, {"n": 50_000}, methods=entries)
         assert "sigma 1.00" in line
 
-    def test_a_radius_out_of_reach(self):
-        protocol = {"mode": "radius", "n": 1000}
-        assert on_experiment(doctor.radius_cap, {**protocol, "radius": 0.25}) == []
-        for radius in (1.0, 5.0):
-            (line,) = on_experiment(doctor.radius_cap, {**protocol, "radius": radius})
-            assert line.startswith(f"error: n 1000 can never certify radius {radius:g} at sigma")
-
     @pytest.mark.parametrize(
         ("protocol", "difference"),
         [

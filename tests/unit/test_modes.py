@@ -97,9 +97,11 @@ def test_radius_finds_the_images_that_have_it(r, ratio):
     assert votes.mean() < 100_000 / 5
 
 
-def test_radius_certifies_exactly_that_radius():
-    bounds, _ = simulate(mode("radius", radius=0.5), 0.99, 100)
-    assert certified_radius(bounds, SIGMA) == pytest.approx(0.5)
+@pytest.mark.parametrize("radius", [0.25, 0.5, 0.75, 1.25, 1.5])
+def test_radius_certifies_exactly_that_radius(radius):
+    at = mode("radius", radius=radius)
+    bounds, _ = simulate(at, 0.9999, 100)
+    assert set(at.radii(bounds, SIGMA)) - {0.0} == {radius}
 
 
 def test_an_easy_image_needs_few_votes_for_one_radius():

@@ -144,6 +144,18 @@ class TestLayout:
         assert latex in (tables / "acr.tex").read_text(encoding="utf-8")
 
 
+class TestModes:
+    def test_what_evaluate_leaves_unknown_is_a_dash(self, folder):
+        protocol = {"subset": "every-4", "n": 10_000, "mode": "evaluate"}
+        texts = [
+            (written(folder, certification=protocol) / f"{name}.md").read_text() for name in TABLES
+        ]
+        for text in texts:
+            assert "nan" not in text
+            assert "mode evaluate" in text
+        assert " – |" in texts[1]
+
+
 class TestRefusals:
     def change(self, path: Path, **changes) -> None:
         files.write_json(path, {**files.read_json(path), **changes})

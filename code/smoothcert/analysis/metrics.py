@@ -77,31 +77,25 @@ def quantities(at: NDArray[np.float64]) -> list[Quantity]:
 def image_values(certificates: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values (images, quantities) whose means are the metrics.
 
-    NaN marks what the mode of certification leaves unknown: evaluate does not tell abstentions
-    from mistakes, and radius knows nothing beyond the one radius at which it decides. Published
-    logs have no column of modes: they are of mode fixed.
+    NaN marks what mode evaluate leaves unknown: it does not tell abstentions from mistakes, nor
+    what the votes of an image with a wrong class would have been.
     """
-    unanimous = (certificates["count"] == certificates["n"]) & (certificates["n"] > 0)
     values = np.column_stack(
         [
             credited_radius(certificates),
             certified(certificates, at),
             certificates["predict"] == ABSTAIN,
-            unanimous,
+            certificates["count"] == certificates["n"],
         ]
     )
-    mode = certificates["mode"].iloc[0] if "mode" in certificates else "fixed"
-    of = [quantity.metric for quantity in quantities(at)]
-    if mode == "evaluate":
-        values[:, of.index(ABSTENTION)] = np.nan
-    elif mode == "radius":
-        decided = certificates["radius"].max()
-        unknown = [
-            quantity.metric != CERTIFIED or not 0 < quantity.radius <= decided
-            for quantity in quantities(at)
-        ]
-        values[:, unknown] = np.nan
+    if evaluated_only(certificates):
+        values[:, -2:] = np.nan
     return values
+
+
+def evaluated_only(certificates: pd.DataFrame) -> bool:
+    """Return whether the mode is evaluate. Published logs have no column of modes."""
+    return "mode" in certificates and (certificates["mode"] == "evaluate").any()
 
 
 def over_seeds(values: ArrayLike) -> Estimate:
@@ -119,5 +113,7 @@ def over_seeds(values: ArrayLike) -> Estimate:
 
 
 def p_lower_quantiles(certificates: pd.DataFrame) -> dict[float, float]:
-    """Return the quantiles over all images of the lower confidence bound on p_A."""
+    """Return the quantiles over all images of the lower confidence bound on p_A; NaN if unknown."""
+    if evaluated_only(certificates):
+        return dict.fromkeys(QUANTILES, np.nan)
     return {q: float(v) for q, v in certificates["p_lower"].quantile(list(QUANTILES)).items()}

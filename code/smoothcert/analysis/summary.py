@@ -9,6 +9,7 @@ from typing import Any
 from smoothcert import files, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import read_training
+from smoothcert.errors import UserError
 from smoothcert.smoothing.bounds import largest_radius
 
 SUMMARY = "summary.json"
@@ -23,18 +24,23 @@ def summarize(certificates: Path) -> None:
     Raises UserError if the certificates or the training log are missing or damaged.
     """
     table, description = records.read(certificates)
+    if description["shard"] != "1/1":
+        raise UserError(
+            f"{certificates} holds shard {description['shard']}: merge the shards first"
+        )
+    if description["protocol"]["mode"] == "radius":
+        raise UserError(
+            f"{certificates} is of mode radius, which knows no ACR: the mean of its column correct "
+            "where radius is above 0 is all it tells"
+        )
     log = read_training(certificates.parent)
     point, protocol = description["point"], description["protocol"]
     cap = largest_radius(protocol["n"], protocol["alpha"], point["sigma"])
     radii = metrics.radii(RADIUS_STEP, cap)
     estimate = metrics.over_seeds([metrics.image_values(table, radii)])
     quantities = metrics.quantities(radii)
-    means = dict(zip(quantities, estimate.mean.tolist(), strict=True))
-    # A single image has no standard error, and JSON no NaN.
-    errors = {
-        quantity: None if math.isnan(error) else error
-        for quantity, error in zip(quantities, estimate.standard_error.tolist(), strict=True)
-    }
+    means = dict(zip(quantities, map(_known, estimate.mean.tolist()), strict=True))
+    errors = dict(zip(quantities, map(_known, estimate.standard_error.tolist()), strict=True))
 
     def metric(name: str, quantity: metrics.Quantity) -> dict[str, float | None]:
         return {name: means[quantity], f"{name}_standard_error": errors[quantity]}
@@ -53,7 +59,9 @@ def summarize(certificates: Path) -> None:
         "certified_accuracy": [
             {"radius": q.radius, "share": means[q], "standard_error": errors[q]} for q in curve
         ],
-        "p_lower_quantiles": {f"{q:g}": v for q, v in metrics.p_lower_quantiles(table).items()},
+        "p_lower_quantiles": {
+            f"{q:g}": _known(v) for q, v in metrics.p_lower_quantiles(table).items()
+        },
         "certification": {
             "seconds": float(table["time"].sum()),
             "seconds_per_image": float(table["time"].mean()),
@@ -68,3 +76,8 @@ def summarize(certificates: Path) -> None:
         },
     }
     files.write_json(certificates / SUMMARY, summary)
+
+
+def _known(value: float) -> float | None:
+    """Return the value, or None for NaN: a single image has no error, and JSON no NaN."""
+    return None if math.isnan(value) else value

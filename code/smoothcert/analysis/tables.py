@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from smoothcert.smoothing.protocol import Protocol
 
 TABLES = ("acr", "certified_accuracy", "runs")
 
-PROTOCOL = ("subset", "n0", "n", "alpha")
+PROTOCOL = ("subset", "n0", "n", "alpha", "mode")
 
 
 def write_tables(manifest: Path, folder: Path) -> None:
@@ -222,7 +223,7 @@ def _runs(content: Experiment, runs: pd.DataFrame) -> Table:
                 Cell(f"{number['sigma']:.2f}"),
                 Cell(str(number["seed"])),
                 *(
-                    Cell(show(number[name]), show(number[f"{name}_standard_error"]))
+                    _cell(show, number[name], number[f"{name}_standard_error"])
                     for name, show in (
                         ("acr", _radius),
                         ("clean_accuracy", _percent),
@@ -230,8 +231,8 @@ def _runs(content: Experiment, runs: pd.DataFrame) -> Table:
                         ("at_cap", _percent),
                     )
                 ),
-                Cell(f"{number['p_lower_q05']:.5f}"),
-                Cell(f"{number['p_lower_q50']:.5f}"),
+                _cell(_probability, number["p_lower_q05"]),
+                _cell(_probability, number["p_lower_q50"]),
                 Cell(f"{number['train_seconds']:,.1f}"),
                 Cell(f"{number['seconds_per_image']:.3g}"),
                 Cell(number["folder"]),
@@ -265,7 +266,20 @@ def _estimate(number: dict[str, Any], best: float, rows: int) -> Cell:
     spread = number["std"] if number["seeds"] > 1 else number["standard_error"]
     show = _radius if metric == metrics.ACR else _percent
     ranked = metric in (metrics.ACR, metrics.CERTIFIED) and rows > 1 and mean > 0
-    return Cell(show(mean), show(spread), best=ranked and mean >= best)
+    return _cell(show, mean, spread, best=ranked and mean >= best)
+
+
+def _cell(
+    show: Callable[[float], str], value: float, spread: float = math.nan, best: bool = False
+) -> Cell:
+    """Return a number with its spread, or a dash for what the mode leaves unknown."""
+    if math.isnan(value):
+        return Cell("–")
+    return Cell(show(value), "" if math.isnan(spread) else show(spread), best)
+
+
+def _probability(value: float) -> str:
+    return f"{value:.5f}"
 
 
 def _radius(value: float) -> str:
@@ -283,9 +297,10 @@ def _heading(metric: str, radius: float) -> str:
 
 def _protocol_note(content: Experiment) -> str:
     protocol = content.protocol
+    mode = "" if protocol.mode == "fixed" else f", mode {protocol.mode}"
     return (
         f"Protocol: subset {protocol.subset} ({content.images:,} images), n₀ = {protocol.n0:,}, "
-        f"n = {protocol.n:,}, α = {protocol.alpha:g}."
+        f"n = {protocol.n:,}, α = {protocol.alpha:g}{mode}."
     )
 
 

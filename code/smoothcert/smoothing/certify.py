@@ -13,12 +13,11 @@ import torch
 from smoothcert import files, fingerprint, records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
-from smoothcert.device import describe
+from smoothcert.device import describe, name
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
 from smoothcert.records import ABSTAIN, Certificate, PartialTable
 from smoothcert.smoothing import modes
-from smoothcert.smoothing.bounds import certified_radius
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.smoothing.shards import WHOLE, Shard
@@ -92,7 +91,7 @@ def _identity(description: dict, device: torch.device) -> str:
             description["evaluation"],
             origin["code"],
             origin["data"],
-            device.type,
+            name(device),
         ]
     )
 
@@ -141,7 +140,7 @@ class _Work:
         self._votes += int(votes.sum()) + len(indices) * self.protocol.n0
         self._seconds += seconds
         certified = bounds >= 0.5
-        radii = np.where(certified, certified_radius(bounds, self.sigma), 0.0)
+        radii = np.where(certified, self.mode.radii(bounds, self.sigma), 0.0)
         for row, index in enumerate(indices):
             top = int(tops[row])
             yield Certificate(

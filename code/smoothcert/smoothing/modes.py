@@ -36,6 +36,10 @@ class Mode(ABC):
         ``looks[look]`` ones.
         """
 
+    def radii(self, bounds: Bounds, sigma: float) -> Bounds:
+        """Return the certified radii that follow from bounds on p_A, 0 below 1/2."""
+        return certified_radius(bounds, sigma)
+
 
 @dataclass(frozen=True)
 class Fixed(Mode):
@@ -114,6 +118,8 @@ class AtRadius(Mode):
 
     n: int
     alpha: float
+    radius: float
+    """r, on the [0, 1] pixel scale."""
     threshold: float
     """p_r = Phi(r / sigma)."""
 
@@ -132,6 +138,10 @@ class AtRadius(Mode):
         given_up = self._log_wealth(counts, n, below=True) >= -np.log(self.alpha)
         bounds = np.where(certified, self.threshold, 0.0)
         return bounds, certified | given_up | (n == self.n)
+
+    def radii(self, bounds: Bounds, sigma: float) -> Bounds:
+        """Return r where it is certified, else 0; Phi^-1(Phi(r / sigma)) could fall short of r."""
+        return np.where(bounds > 0, self.radius, 0.0)
 
     def _log_wealth(self, counts: NDArray[np.int64], n: int, below: bool = False) -> Bounds:
         """Return the log of the wealth of the mixture over q above (or below) the threshold."""
@@ -153,5 +163,6 @@ def of(protocol: Protocol, sigma: float) -> Mode:
     if protocol.mode == "staged":
         return Staged(protocol.n, protocol.alpha, protocol.tolerance)
     if protocol.mode == "radius":
-        return AtRadius(protocol.n, protocol.alpha, float(ndtr(protocol.radius / sigma)))
+        threshold = float(ndtr(protocol.radius / sigma))
+        return AtRadius(protocol.n, protocol.alpha, protocol.radius, threshold)
     return Fixed(protocol.n, protocol.alpha)

@@ -77,10 +77,12 @@ class Protocol(Evaluation):
 
     @model_validator(mode="after")
     def _able_to_certify(self) -> Protocol:
-        if self.n < smallest_n(self.alpha):
+        # The last look of mode staged has a share of alpha only.
+        smallest = smallest_n(self.alpha * (0.8 if self.mode == "staged" else 1))
+        if self.n < smallest:
             raise UserError(
                 f"n {self.n} can never certify at alpha {self.alpha:g}: even unanimous votes "
-                f"abstain; the smallest n that can is {smallest_n(self.alpha)}"
+                f"abstain; the smallest n that can is {smallest}"
             )
         if (self.radius is None) == (self.mode == "radius"):
             raise UserError("mode radius, and no other, needs radius, at which it decides")

@@ -67,6 +67,9 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
             )
     description = {**first, "shard": str(WHOLE), "images": len(indices)}
     with PartialTable(folder, description) as table:
-        for row in rows[list(records.COLUMNS)].itertuples(index=False):
+        # A killed merge, or a killed job for the whole, may have left some of the rows.
+        for row in rows[~rows["idx"].isin(table.done)][list(records.COLUMNS)].itertuples(
+            index=False
+        ):
             table.append(Certificate(*row))
         table.finish()
