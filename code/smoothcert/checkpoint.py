@@ -54,11 +54,11 @@ def save(path: Path, classifier: Classifier, point: Point, provenance: dict[str,
     write(path, content)
 
 
-def load(path: Path, arch: str | None = None) -> Checkpoint:
+def load(path: Path) -> Checkpoint:
     """Return the checkpoint at ``path``, on the CPU and in eval mode.
 
-    Raises UserError if the file is missing or not one of ours, or if it holds another
-    architecture than ``arch``.
+    Raises UserError if the file is missing or not one of ours, if this version does not know its
+    settings, or if its weights do not fit its architecture.
     """
     content = read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -75,8 +75,6 @@ def load(path: Path, arch: str | None = None) -> Checkpoint:
             f"{path} states settings that this version does not know ({reason}); use the version "
             "that wrote it"
         ) from error
-    if arch is not None and specification.arch != arch:
-        raise UserError(f"{path} holds a {specification.arch}, not a {arch}")
     classifier = models.build(specification)
     try:
         classifier.load_state_dict(state)

@@ -77,8 +77,10 @@ def test_checkpoint_loads_safely_and_tells_what_it_is(digits, tmp_path):
     assert content["provenance"]["code"] == fingerprint.of_training(run)
     loaded = checkpoint.load(tmp_path / "model.pt")
     assert loaded.point == run
-    with pytest.raises(UserError, match="holds a convnet8, not a lenet"):
-        checkpoint.load(tmp_path / "model.pt", arch="lenet")
+    content["specification"] |= {"arch": "lenet", "size": 28}
+    checkpoint.write(tmp_path / "other.pt", content)
+    with pytest.raises(UserError, match="do not fit a lenet"):
+        checkpoint.load(tmp_path / "other.pt")
 
 
 def test_training_learns(digits, tmp_path):

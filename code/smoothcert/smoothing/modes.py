@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, betaln, ndtr
 
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
-from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.protocol import STAGED_SHARES, Protocol
 
 Bounds = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -66,10 +66,10 @@ class Fixed(Mode):
 class Staged(Mode):
     """Group-sequential Clopper-Pearson: looks at n/100, n/10 and n votes.
 
-    The looks spend SHARES of alpha. Each look's Clopper-Pearson bound fails with probability at
-    most its share; by the union bound all hold together with probability 1 - alpha, so the
-    largest is valid, whatever rule decides when to stop (Pocock 1977; Lan & DeMets 1983 for
-    spending).
+    The looks spend STAGED_SHARES of alpha. Each look's Clopper-Pearson bound fails with
+    probability at most its share; by the union bound all hold together with probability
+    1 - alpha, so the largest is valid, whatever rule decides when to stop (Pocock 1977; Lan &
+    DeMets 1983 for spending).
 
     An image is done when more votes could hardly help: the radius at an upper bound of p_A, or
     at the cap of n unanimous votes, exceeds the present one by less than ``tolerance`` of
@@ -80,8 +80,6 @@ class Staged(Mode):
     alpha: float
     tolerance: float
 
-    SHARES = (0.05, 0.15, 0.8)
-
     @property
     def looks(self) -> list[int]:
         """Return the looks; small n leave out the first ones."""
@@ -90,7 +88,7 @@ class Staged(Mode):
     def judge(self, look: int, counts: NDArray[np.int64]) -> tuple[Bounds, Mask]:
         """Return this look's Clopper-Pearson bounds at its share of alpha."""
         n, last = self.looks[look], len(self.looks) - 1
-        shares = self.SHARES[-len(self.looks) :]
+        shares = STAGED_SHARES[-len(self.looks) :]
         alphas = [self.alpha * share / sum(shares) for share in shares]
         bounds = lower_bound(counts, n, alphas[look])
         if look == last:

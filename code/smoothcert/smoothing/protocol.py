@@ -16,6 +16,9 @@ ModeName = Literal["fixed", "evaluate", "staged", "radius"]
 Precision = Literal["auto", "fp32", "bf16"]
 Backend = Literal["auto", "openvino", "torch"]
 
+STAGED_SHARES = (0.05, 0.15, 0.8)
+"""Of alpha, that the looks of mode staged spend, the first one first."""
+
 SUBSET = re.compile(r"all|every-([1-9]\d*)|(\d+)-(\d+)")
 
 
@@ -78,7 +81,7 @@ class Protocol(Evaluation):
     @model_validator(mode="after")
     def _able_to_certify(self) -> Protocol:
         # The last look of mode staged has a share of alpha only.
-        smallest = smallest_n(self.alpha * (0.8 if self.mode == "staged" else 1))
+        smallest = smallest_n(self.alpha * (STAGED_SHARES[-1] if self.mode == "staged" else 1))
         if self.n < smallest:
             raise UserError(
                 f"n {self.n} can never certify at alpha {self.alpha:g}: even unanimous votes "
