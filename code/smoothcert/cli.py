@@ -136,8 +136,8 @@ def _data(options: argparse.Namespace) -> None:
     data = datasets.load(options.dataset, options.data_dir)
     record = {
         "dataset": options.dataset,
-        "train_images": list(data.train_images.shape),
-        "test_images": list(data.test_images.shape),
+        "train_images": len(data.train_labels),
+        "test_images": len(data.test_labels),
         "checksum": data.checksum,
     }
     files.write_json(options.output, record)

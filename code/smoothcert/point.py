@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from smoothcert import files, methods
+from smoothcert import datasets, files, methods
 from smoothcert.errors import UserError
 from smoothcert.methods.base import Method
 from smoothcert.settings import Training
@@ -43,6 +43,12 @@ class Point:
             raise UserError(
                 f"batch_size {self.training.batch_size} cannot be cut into the method's "
                 f"{self.parameters.minibatches} minibatches; raise training.batch_size"
+            )
+        taken = datasets.describe(self.dataset).augmentations
+        if self.training.augment not in taken:
+            raise UserError(
+                f"{self.dataset} does not take augment {self.training.augment}, only "
+                f"{' or '.join(taken)}; change training.augment"
             )
         if self.seed < 0:
             raise UserError(f"seed {self.seed} is negative")

@@ -43,8 +43,26 @@ class Training(Section):
     weight_decay: float = Field(1e-4, ge=0)
     """L2 penalty of SGD."""
 
-    augment: Literal["none", "crop-flip"] = "none"
-    """Of the training images: crop-flip shifts each by up to 4 pixels and mirrors half of them."""
+    augment: Literal["none", "crop-flip", "resized-crop-flip"] = "none"
+    """crop-flip: shifts by up to 4 pixels, mirrors half. resized-crop-flip: ImageNet's crops."""
+
+    normalize: Literal["standard", "center", "none"] = "standard"
+    """First layer of the network: takes off the data set's mean and divides by its standard
+    deviation (standard), takes off the mean (center), or neither (none)."""
+
+    init_from: str | None = Field(None, min_length=1)
+    """Weights to start from: another run as EXPERIMENT/LABEL, of the same sigma, seed and, where
+    it sweeps, lambda; or a checkpoint file (.pt)."""
+
+    init_head: Literal["kept", "new"] = "kept"
+    """The last layer of init_from: kept, or new, as for another number of classes."""
+
+    extra_images: str | None = Field(None, min_length=1)
+    """File (.npz) of pseudo-labelled images: uint8 (N, H, W, C), and labels (N,). Each batch of
+    the data set's own images goes with one of these."""
+
+    extra_weight: float = Field(1.0, gt=0)
+    """Factor of the loss on extra_images."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass: fp32, or bf16 through autocast (weights stay fp32)."""

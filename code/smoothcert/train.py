@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smoothcert import checkpoint, datasets, files, fingerprint, models
-from smoothcert.augment import crop_flip
+from smoothcert import checkpoint, datasets, extra, files, fingerprint, initial, models
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe
 from smoothcert.errors import UserError
@@ -38,20 +38,24 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     and versions gives the same weights, since all randomness of an epoch depends on (seed,
     epoch) alone.
 
-    Raises UserError if the loss is not finite, naming epoch and batch; the last good resume file
-    stays.
+    Raises UserError if init_from or extra_images does not suit, or if the loss is not finite,
+    naming epoch and batch; the last good resume file stays.
     """
-    record = provenance(device, fingerprint.of_training(point), data.checksum)
-    identity = files.digest([point.content, record["code"], record["data"]])
+    source = _Source.open(point, data)
     state = _State.start(point, device)
+    record = {
+        **provenance(device, fingerprint.of_training(point), data.checksum),
+        "init_from": state.origin,
+        "extra_images": source.extra.checksum if source.extra else None,
+    }
+    parts = [record[key] for key in ("code", "data", "init_from", "extra_images")]
+    identity = files.digest([point.content, *parts])
     rows = state.resume(folder / RESUME, identity)
-    images = data.train_images.to(device)
-    labels = data.train_labels.to(device)
     say(f"training {point} on {describe(device)}")
     progress = Progress(point.training.epochs, "epoch", done=len(rows), seconds_between_lines=0)
     for epoch in range(len(rows), point.training.epochs):
         try:
-            rows.append(_epoch(point, epoch, state, images, labels))
+            rows.append(_epoch(point, epoch, state, source, device))
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"out of memory on {device} in epoch {epoch + 1} of {point}; lower "
@@ -65,26 +69,63 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     (folder / RESUME).unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where the batches come from."""
+
+    point: Point
+    data: Dataset
+    extra: extra.Extra | None
+
+    @classmethod
+    def open(cls, point: Point, data: Dataset) -> _Source:
+        """Read the point's extra images, if it has some."""
+        path, description = point.training.extra_images, datasets.describe(point.dataset)
+        return cls(point, data, extra.read(Path(path), description) if path else None)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yield batches of images, uint8 (B, C, H, W), labels (B,), and the loss's factor."""
+        training = self.point.training
+        how = (training.batch_size, training.augment, generator)
+        labelled = self.data.batches(*how)
+        if self.extra:
+            more = self.extra.batches(*how)
+            yield from extra.interleave(labelled, more, training.extra_weight, generator)
+        else:
+            yield from ((images, labels, 1.0) for images, labels in labelled)
+
+
 @dataclass
 class _State:
     """What changes from step to step."""
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
+    origin: dict[str, Any] | None
+    """A record of the weights that training started from, if they were not fresh."""
 
     @classmethod
     def start(cls, point: Point, device: torch.device) -> _State:
-        """Return a classifier with weights drawn from the point's seed, and its optimizer."""
+        """Return a classifier with the point's first weights, and its optimizer."""
+        training = point.training
         torch.manual_seed(derive_seed(point.seed, "weights"))
-        specification = models.Specification.of(point.arch, datasets.describe(point.dataset))
-        classifier = models.build(specification).to(device, memory_format=torch.channels_last)
+        classifier = models.build(
+            models.Specification.of(
+                point.arch, datasets.describe(point.dataset), training.normalize
+            )
+        )
+        origin = None
+        if training.init_from:
+            path = Path(training.init_from)
+            origin = initial.start_from(classifier, path, training.init_head)
+        classifier = classifier.to(device, memory_format=torch.channels_last)
         optimizer = torch.optim.SGD(
             classifier.parameters(),
-            lr=point.training.lr,
-            momentum=point.training.momentum,
-            weight_decay=point.training.weight_decay,
+            lr=training.lr,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
         )
-        return cls(classifier, optimizer)
+        return cls(classifier, optimizer, origin)
 
     def resume(self, path: Path, identity: str) -> list[Row]:
         """Load the state at ``path`` if it is of this run; return the rows of its epochs."""
@@ -116,10 +157,9 @@ class _State:
         checkpoint.write(path, content)
 
 
-def _epoch(point: Point, epoch: int, state: _State, images: Tensor, labels: Tensor) -> Row:
+def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: torch.device) -> Row:
     """Train one epoch; return its row of the log."""
     started = time.perf_counter()
-    device = images.device
     generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "epoch", epoch))
     smoothing = Smoothing(point.sigma, epoch, generator)
     training = point.training
@@ -127,24 +167,20 @@ def _epoch(point: Point, epoch: int, state: _State, images: Tensor, labels: Tens
         group["lr"] = training.learning_rate(epoch)
     state.classifier.train()
     steps = []
-    order = torch.randperm(len(images), generator=generator, device=device)
-    for batch in order.split(training.batch_size):
-        for part in minibatches(batch, point.parameters):
-            pixels = images[part]
-            if training.augment == "crop-flip":
-                pixels = crop_flip(pixels, generator)
-            inputs = to_unit(pixels).contiguous(memory_format=torch.channels_last)
+    for pixels, labels, factor in source.epoch(generator):
+        for part in minibatches(len(pixels), point.parameters):
+            inputs = to_unit(pixels[part]).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
                 terms = point.parameters.loss(
                     state.classifier, inputs, labels[part], smoothing, point.weight
                 )
             loss = terms.classification + terms.regularizer
             state.optimizer.zero_grad()
-            loss.backward()
+            (factor * loss).backward()
             state.optimizer.step()
             # Kept on the device: reading a value would make the GPU wait at every step.
             values = torch.stack([loss.detach(), terms.regularizer.detach(), terms.hits])
-            steps.append(torch.cat([values, values.new_tensor([len(part)])]))
+            steps.append(torch.cat([values, values.new_tensor([len(inputs)])]))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()
@@ -158,16 +194,14 @@ def _epoch(point: Point, epoch: int, state: _State, images: Tensor, labels: Tens
     }
 
 
-def minibatches(batch: Tensor, method: Method) -> list[Tensor]:
-    """Return the consecutive parts of ``batch``, each of which gets its own optimizer step.
+def minibatches(images: int, method: Method) -> list[slice]:
+    """Return the consecutive parts of a batch, each of which gets its own optimizer step.
 
     B images make m parts of B // m images; a remainder is dropped. (Salman et al. 2019 and
     Jeong & Shin 2020, as released: an epoch with m noises has m times the steps.)
     """
-    size = len(batch) // method.minibatches
-    if size == 0:
-        return []
-    return list(batch[: size * method.minibatches].split(size))
+    size = images // method.minibatches
+    return [slice(size * i, size * (i + 1)) for i in range(method.minibatches) if size]
 
 
 def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:

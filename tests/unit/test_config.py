@@ -61,6 +61,8 @@ def test_every_setting_changes_the_folder():
     changes = {
         "epochs": 4, "batch_size": 8, "lr": 0.3, "lr_step": 2, "lr_gamma": 0.5, "momentum": 0.1,
         "lr_convention": "jeong", "augment": "crop-flip", "weight_decay": 0.1, "precision": "bf16",
+        "normalize": "none", "init_from": "a.pt", "init_head": "new", "extra_images": "a.npz",
+        "extra_weight": 0.5,
     }  # fmt: skip
     for key, value in changes.items():
         assert folder(training={"epochs": 3, "lr": 0.1, key: value}) != base, key

@@ -25,7 +25,7 @@ def describe(name: str) -> Description:
 
 
 def load(name: str, data_dir: Path) -> Dataset:
-    """Return the data set ``name`` in memory, downloading into ``data_dir`` what is absent.
+    """Return the data set ``name``, downloading into ``data_dir`` what is absent.
 
     Raises UserError if the name is unknown or the files are missing or corrupt.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothcert.datasets.base import Dataset, Description
+from smoothcert.datasets.base import Description, InMemory
 from smoothcert.errors import UserError
 
 DESCRIPTION = Description(
@@ -20,7 +20,7 @@ DESCRIPTION = Description(
 )
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> InMemory:
     """Return CIFAR-10 from ``data_dir``/cifar-10-batches-py, downloaded if it is not there.
 
     Raises UserError if the download fails or a file is not the original one, which torchvision
@@ -43,6 +43,6 @@ def load(data_dir: Path) -> Dataset:
     def images(split: CIFAR10) -> torch.Tensor:
         return torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous()
 
-    return Dataset(
+    return InMemory(
         images(train), torch.tensor(train.targets), images(test), torch.tensor(test.targets)
     )

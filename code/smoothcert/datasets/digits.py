@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smoothcert.datasets.base import Dataset, Description
+from smoothcert.datasets.base import Description, InMemory
 
 DESCRIPTION = Description(
     title="Digits (scikit-learn)",
@@ -18,7 +18,7 @@ DESCRIPTION = Description(
 )
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> InMemory:
     """Return the digits with a fixed stratified split; ``data_dir`` is not used.
 
     The sixteen grey levels are spread over 0..255.
@@ -33,4 +33,4 @@ def load(data_dir: Path) -> Dataset:
     train, test = train_test_split(
         range(len(labels)), test_size=DESCRIPTION.test_images, stratify=labels, random_state=0
     )
-    return Dataset(images[train], labels[train], images[test], labels[test])
+    return InMemory(images[train], labels[train], images[test], labels[test])

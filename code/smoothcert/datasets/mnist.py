@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from smoothcert.datasets.base import Dataset, Description
+from smoothcert.datasets.base import Description, InMemory
 from smoothcert.errors import UserError
 
 DESCRIPTION = Description(
@@ -29,7 +29,7 @@ MD5 = {
 """Of the uncompressed files: torchvision checks only the archives it downloads."""
 
 
-def load(data_dir: Path) -> Dataset:
+def load(data_dir: Path) -> InMemory:
     """Return MNIST from ``data_dir``/MNIST/raw, downloaded if it is not there.
 
     Raises UserError if the download fails or a file is not the original one.
@@ -47,7 +47,7 @@ def load(data_dir: Path) -> Dataset:
             "set data_dir to the folder that holds MNIST/raw"
         ) from error
     _refuse_altered(folder)
-    return Dataset(
+    return InMemory(
         train.data.unsqueeze(1), train.targets.long(), test.data.unsqueeze(1), test.targets.long()
     )
 

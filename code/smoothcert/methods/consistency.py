@@ -55,14 +55,16 @@ class Objective(Method):
         xent: weight * 1/m sum_i -F . log F_i, the cross entropy between the mean prediction and
         each, which is the released form at eta = weight;
         kl: weight * 1/m sum_i KL(F || F_i), the released form at eta = 0;
-        mse: weight * 1/m sum_i |F_i - F|^2, summed over the classes; at m = 2 a quarter of the
-        authors' |F_1 - F_2|^2, which looks at two noises whatever m is.
+        mse: weight times the mean over the pairs i < j of |F_i - F_j|^2, summed over the classes;
+        at m = 2 the authors' |F_1 - F_2|^2, who take the first two noises whatever m is.
         """
         log_probabilities = logits.log_softmax(-1)
         probabilities = log_probabilities.exp()
         mean = probabilities.mean(0)
         if self.form == "mse":
-            return weight * (probabilities - mean).square().sum(-1).mean()
+            # The mean over pairs is 2 / (m - 1) times the sum of squares about the mean.
+            squares = (probabilities - mean).square().sum((0, -1))
+            return weight * 2 / (len(logits) - 1) * squares.mean()
         # KL(F || F_i) averaged over i is the cross entropy of F with the mean log-softmax, less
         # H(F). The mean of m softmaxes can underflow to 0 where 0 log 0 = 0 is meant.
         log_mean = mean.clamp_min(1e-20).log()

@@ -28,9 +28,16 @@ class Specification:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, arch: str, data: Description) -> Specification:
-        """Return the specification of ``arch`` for the images of a data set."""
-        return cls(arch, data.channels, data.size, data.classes, data.mean, data.std)
+    def of(cls, arch: str, data: Description, normalize: str = "standard") -> Specification:
+        """Return the specification of ``arch`` for the images of a data set.
+
+        ``normalize`` takes off the data set's mean and divides by its standard deviation
+        (standard), takes off the mean (center), or neither (none).
+        """
+        zeros, ones = (0.0,) * data.channels, (1.0,) * data.channels
+        mean = zeros if normalize == "none" else data.mean
+        std = data.std if normalize == "standard" else ones
+        return cls(arch, data.channels, data.size, data.classes, mean, std)
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Specification:

@@ -43,7 +43,7 @@ def certify(
     """
     point = checkpoint.point
     checkpoint.refuse_other_data(data)
-    indices = shard.of(protocol.indices(len(data.test_images)))
+    indices = shard.of(protocol.indices(len(data.test_labels)))
     sampler = Sampler(
         checkpoint.classifier,
         point.sigma,
@@ -60,7 +60,7 @@ def certify(
         "protocol": protocol.model_dump(mode="json"),
         "shard": str(shard),
         "images": len(indices),
-        "test_images": len(data.test_images),
+        "test_images": len(data.test_labels),
         "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
         "evaluation": sampler.evaluation,
         "provenance": record,
@@ -115,7 +115,7 @@ class _Work:
         bounded by fresh ones. Choosing and estimating with the same votes would void the bound.
         """
         started = time.perf_counter()
-        images = to_unit(self.data.test_images[indices])
+        images = to_unit(self.data.read_test(indices))
         labels = self.data.test_labels[indices].numpy()
         chosen = self.sampler.counts(images, indices, "choose", self.protocol.n0).numpy()
         tops = chosen.argmax(1)

@@ -108,7 +108,7 @@ def predict(
 
     point = checkpoint.point
     checkpoint.refuse_other_data(data)
-    indices = settings.indices(len(data.test_images))
+    indices = settings.indices(len(data.test_labels))
     files.make_folder(folder)
     sampler = Sampler(
         checkpoint.classifier,
@@ -167,7 +167,8 @@ def _predictions(
     started = time.perf_counter()
     rows = list(indices)
     labels = data.test_labels[rows].numpy()
-    counts = sampler.counts(to_unit(data.test_images[rows]), rows, "predict", settings.n).numpy()
+    images = to_unit(data.read_test(rows))
+    counts = sampler.counts(images, rows, "predict", settings.n).numpy()
     answers, classes, largest = decide(counts, settings.alpha)
     return pd.DataFrame(
         {

@@ -1,0 +1,87 @@
+"""Pseudo-labelled images for self-training (Carmon et al. 2019; Salman et al. 2019)."""
+
+from __future__ import annotations
+
+import itertools
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smoothcert import files
+from smoothcert.datasets.base import Description, shuffled
+from smoothcert.errors import UserError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Images, uint8 (N, C, H, W), with labels, int64 (N,), that another classifier gave them."""
+
+    images: Tensor
+    labels: Tensor
+    checksum: str
+    """SHA-256 of the file, in hexadecimal."""
+
+    def batches(
+        self, size: int, augment: str, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches without end; every image comes once before any comes again."""
+        while True:
+            yield from shuffled(self.images, self.labels, size, augment, generator)
+
+
+def read(path: Path, data: Description) -> Extra:
+    """Return the extra images in an .npz file.
+
+    ``images`` is uint8 (N, H, W, C), or (N, H, W) for one channel; ``labels`` are integers (N,).
+    Raises UserError if the file is missing or damaged or does not suit the data set.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            images, labels = content["images"], content["labels"]
+    except FileNotFoundError as error:
+        raise UserError(f"extra_images: {path} does not exist") from error
+    except KeyError as error:
+        raise UserError(f"extra_images: {path} needs arrays called images and labels") from error
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"extra_images: {path} cannot be read as .npz of plain arrays") from error
+    shape = (data.size, data.size, data.channels)
+    if data.channels == 1 and images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        raise UserError(
+            f"extra_images: the images in {path} are {images.dtype} {images.shape}, not uint8 "
+            f"(N, {', '.join(map(str, shape))})"
+        )
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"extra_images: the labels in {path} are {labels.dtype} {labels.shape}, not one "
+            f"integer for each of the {len(images)} images"
+        )
+    if labels.min() < 0 or labels.max() >= data.classes:
+        raise UserError(
+            f"extra_images: the labels in {path} go from {labels.min()} to {labels.max()}, but "
+            f"{data.title} has classes 0 to {data.classes - 1}"
+        )
+    return Extra(
+        torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+        torch.from_numpy(labels.astype(np.int64)),
+        files.sha256(path),
+    )
+
+
+def interleave(
+    labelled: Iterator[tuple[Tensor, Tensor]],
+    extra: Iterator[tuple[Tensor, Tensor]],
+    weight: float,
+    generator: torch.Generator,
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield a batch of ``extra`` before or after each labelled one, and each with its weight."""
+    for one, other in zip(labelled, extra, strict=False):
+        pair = [(*one, 1.0), (*other, weight)]
+        first = int(torch.randint(2, (), generator=generator, device=generator.device))
+        yield from itertools.chain(pair[first:], pair[:first])
