@@ -39,7 +39,7 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     """
     experiment = Experiment.model_validate({**CONFIGURATION, **changes})
     protocol = experiment.certification
-    content = experiment.manifest("results")
+    content = experiment.manifest
     labels = list(dict.fromkeys(run["label"] for run in content["runs"]))
     for run in content["runs"]:
         point = Point.read(run["point"])

@@ -16,6 +16,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    PrivateAttr,
     ValidationError,
     create_model,
     field_validator,
@@ -41,6 +42,9 @@ def _two_decimals(sigma: float) -> float:
 Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
 Seed = Annotated[int, Field(ge=0)]
 Lambda = Annotated[float, Field(ge=0)]
+
+RESULTS = "results"
+"""Folder of all runs, in the workflow's working folder."""
 
 
 class Entry(Section):
@@ -112,6 +116,18 @@ class Run:
     point: Point
 
 
+class _ByName(dict[str, "Experiment"]):
+    """The experiments of a configuration by name, which each of them refers to.
+
+    Experiments are equal whatever stands beside them; comparing it would also never end.
+    """
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByName)
+
+
 class Experiment(Section):
     """One report: a data set, noise levels, seeds and methods under one protocol."""
 
@@ -144,6 +160,9 @@ class Experiment(Section):
 
     methods: list[AnyEntry] = Field(min_length=1)
     """The methods to compare."""
+
+    _all: _ByName = PrivateAttr(default_factory=lambda: _ByName())
+    """The configuration's experiments, to find what init_from names."""
 
     @model_validator(mode="before")
     @classmethod
@@ -206,17 +225,15 @@ class Experiment(Section):
         """Return the title, or the name."""
         return self.title or self.name
 
-    def manifest(self, results: str) -> dict[str, Any]:
-        """Return what the experiment consists of, for the analysis: protocol, settings, runs.
-
-        The folders of the runs lie below ``results``.
-        """
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Return what the experiment consists of, for the analysis: protocol, settings, runs."""
         runs = [
             {
                 "label": run.label,
                 "point": run.point.content,
-                "folder": f"{results}/{run.point.folder}",
-                "certificates": f"{results}/{run.point.folder}/{self.certification.folder}",
+                "folder": f"{RESULTS}/{run.point.folder}",
+                "certificates": f"{RESULTS}/{run.point.folder}/{self.certification.folder}",
             }
             for run in self.runs()
         ]
@@ -232,24 +249,76 @@ class Experiment(Section):
         }
 
     def runs(self) -> Iterator[Run]:
-        """Yield every run, in the order of the methods."""
+        """Yield every run, in the order of the methods.
+
+        Raises UserError if an init_from names no run of the configuration, leads back to itself,
+        or names one of another arch or, unless init_head is new, number of classes.
+        """
         for entry in self.methods:
             for sigma, weight, seed in product(
                 entry.sigmas or self.sigmas, entry.lambdas, self.seeds
             ):
-                yield Run(
-                    entry.title,
-                    Point(
-                        dataset=self.dataset,
-                        arch=self.arch,
-                        method=entry.method,
-                        sigma=sigma,
-                        weight=weight,
-                        seed=seed,
-                        training=entry.training,
-                        parameters=entry.parameters,
-                    ),
-                )
+                yield Run(entry.title, self._point(entry, sigma, weight, seed, ()))
+
+    def _point(
+        self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
+    ) -> Point:
+        """Return the entry's point; ``followers`` are the entries that start from it."""
+        training = entry.training
+        # While the experiments are still being read, _all is empty, and nothing needs the folders.
+        if self._all and training.init_from and not training.init_from.endswith(".pt"):
+            name = f"{self.name}/{entry.title}"
+            if name in followers:
+                raise UserError(f"init_from leads in a circle: {' -> '.join((*followers, name))}")
+            source = self._source(entry, sigma, weight, seed, (*followers, name))
+            model = f"{RESULTS}/{source.folder}/model.pt"
+            training = training.model_copy(update={"init_from": model})
+        return Point(
+            dataset=self.dataset,
+            arch=self.arch,
+            method=entry.method,
+            sigma=sigma,
+            weight=weight,
+            seed=seed,
+            training=training,
+            parameters=entry.parameters,
+        )
+
+    def _source(
+        self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
+    ) -> Point:
+        """Return the point that the entry's init_from names."""
+        place = f"experiment {self.name}, {entry.title}: init_from {entry.training.init_from!r}"
+        names = [f"{name}/{one.title}" for name, e in self._all.items() for one in e.methods]
+        if entry.training.init_from not in names:
+            raise UserError(
+                f"{place} is neither a run as EXPERIMENT/LABEL nor a checkpoint file (.pt)"
+                f"{suggestion(entry.training.init_from, names)}"
+            )
+        name, _, label = entry.training.init_from.partition("/")
+        experiment = self._all[name]
+        found = [
+            (one, weight if len(one.lambdas) > 1 else one.lambdas[0])
+            for one in experiment.methods
+            if one.title == label
+            and sigma in (one.sigmas or experiment.sigmas)
+            and (len(one.lambdas) == 1 or weight in one.lambdas)
+            and seed in experiment.seeds
+        ]
+        if len(found) != 1:
+            raise UserError(
+                f"{place} has {'no run' if not found else 'several runs'} with sigma {sigma:g}, "
+                f"seed {seed} and lambda {weight:g}"
+            )
+        point = experiment._point(found[0][0], sigma, found[0][1], seed, followers)
+        if point.arch != self.arch:
+            raise UserError(f"{place} is a {point.arch}, not a {self.arch}")
+        classes = [datasets.describe(one.dataset).classes for one in (experiment, self)]
+        if classes[0] != classes[1] and entry.training.init_head == "kept":
+            raise UserError(
+                f"{place} tells {classes[0]} classes apart, not {classes[1]}; set init_head to new"
+            )
+        return point
 
 
 class Config(Section):
@@ -278,6 +347,14 @@ class Config(Section):
             if names.count(name) > 1:
                 raise UserError(f"two experiments are called {name!r}")
         return experiments
+
+    @model_validator(mode="after")
+    def _runs_start_from_runs(self) -> Config:
+        for experiment in self.experiments:
+            experiment._all.update({one.name: one for one in self.experiments})
+        for experiment in self.experiments:
+            list(experiment.runs())
+        return self
 
 
 def read(content: dict[str, Any]) -> Config:

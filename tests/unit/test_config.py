@@ -1,10 +1,11 @@
 """The configuration: what it expands to, and the one line that each mistake gets."""
 
 import copy
+import dataclasses
 
 import pytest
 
-from smoothcert import config
+from smoothcert import config, datasets
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 
@@ -150,3 +151,90 @@ def test_a_mistake_gets_one_line_that_names_the_key(change, message):
     assert message in line
     assert line.startswith("config: ")
     assert "\n" not in line
+
+
+class TestInitFrom:
+    """Training that starts from another run of the configuration."""
+
+    @staticmethod
+    def settings(reference="pretraining/Gaussian", head="kept", **changes):
+        before = {
+            "name": "pretraining",
+            "dataset": "digits",
+            "arch": "convnet8",
+            "sigmas": [0.25],
+            "seeds": [0, 1],
+            "methods": [
+                {"method": "gaussian"},
+                {"method": "consistency", "label": "swept", "lambda": [5, 10]},
+            ],
+        } | changes
+        training = {"init_from": reference, "init_head": head}
+        after = {
+            "name": "finetuning",
+            "dataset": "digits",
+            "arch": "convnet8",
+            "sigmas": [0.25],
+            "seeds": [1],
+            "methods": [{"method": "consistency", "lambda": 10, "training": training}],
+        }
+        return {"experiments": [after, before]}
+
+    def points(self, *arguments, **changes):
+        settings = config.read(self.settings(*arguments, **changes))
+        return [[run.point for run in experiment.runs()] for experiment in settings.experiments]
+
+    def test_names_the_run_of_the_same_sigma_and_seed(self):
+        (tuned,), sources = self.points()
+        (source,) = [p for p in sources if (p.method, p.seed) == ("gaussian", 1)]
+        assert tuned.training.init_from == f"results/{source.folder}/model.pt"
+
+    def test_takes_the_same_lambda_of_a_sweep(self):
+        (tuned,), _ = self.points("pretraining/swept")
+        assert "lambda-10/seed-1" in tuned.training.init_from
+
+    def test_a_change_of_the_source_changes_the_folder(self):
+        (before,), _ = self.points()
+        (after,), _ = self.points(training={"epochs": 7})
+        assert before.folder != after.folder
+
+    def test_a_file_stays_as_it_is(self):
+        (tuned,), _ = self.points("models/mine.pt")
+        assert tuned.training.init_from == "models/mine.pt"
+
+    @pytest.mark.parametrize(
+        ("reference", "changes", "message"),
+        [
+            ("pretraining/Gausian", {}, "did you mean 'pretraining/Gaussian'?"),
+            ("Gaussian", {}, "neither a run as EXPERIMENT/LABEL nor a checkpoint file (.pt)"),
+            ("pretraining/Gaussian", {"seeds": [0]}, "has no run with sigma 0.25, seed 1"),
+            ("pretraining/swept", {"sigmas": [0.5]}, "has no run with sigma 0.25, seed 1"),
+            (
+                "finetuning/Consistency",
+                {},
+                "in a circle: finetuning/Consistency -> finetuning/Consistency",
+            ),
+            ("pretraining/Gaussian", {"arch": "lenet"}, "is a lenet, not a convnet8"),
+        ],
+    )
+    def test_a_mistake_gets_one_line(self, reference, changes, message):
+        with pytest.raises(UserError) as error:
+            config.read(self.settings(reference, **changes))
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_a_longer_circle(self):
+        content = self.settings("pretraining/Gaussian")
+        content["experiments"][1]["methods"][0]["training"] = {
+            "init_from": "finetuning/Consistency"
+        }
+        with pytest.raises(UserError, match="Consistency -> pretraining/Gaussian -> finetuning"):
+            config.read(content)
+
+    def test_other_classes_need_a_new_head(self, monkeypatch):
+        mnist = dataclasses.replace(datasets.describe("mnist"), classes=7)
+        monkeypatch.setattr("smoothcert.datasets.mnist.DESCRIPTION", mnist)
+        with pytest.raises(UserError, match="7 classes apart, not 10; set init_head to new"):
+            self.points(dataset="mnist")
+        (tuned,), _ = self.points("pretraining/Gaussian", "new", dataset="mnist")
+        assert tuned.training.init_from.startswith("results/mnist/")

@@ -82,6 +82,12 @@ def run_data(wildcards):
     return f"results/{POINTS[wildcards.run].dataset}/dataset.json"
 
 
+def run_files(wildcards):
+    """Return the files that the run's training starts from or adds to its images."""
+    training = POINTS[wildcards.run].training
+    return [file for file in (training.init_from, training.extra_images) if file]
+
+
 def train_options(wildcards):
     """Return the options of `smoothcert train` for the run."""
     content = POINTS[wildcards.run].content
@@ -131,7 +137,7 @@ def certify_code(wildcards):
 
 def manifest(wildcards):
     """Return what an experiment consists of."""
-    return EXPERIMENTS[wildcards.experiment].manifest("results")
+    return EXPERIMENTS[wildcards.experiment].manifest
 
 
 def write_manifest(content, output, log):
@@ -142,8 +148,8 @@ def write_manifest(content, output, log):
 
 def summaries(wildcards):
     """Return the summaries of all runs of an experiment."""
-    experiment = EXPERIMENTS[wildcards.experiment]
-    return [f"{run['certificates']}/summary.json" for run in experiment.manifest("results")["runs"]]
+    runs = EXPERIMENTS[wildcards.experiment].manifest["runs"]
+    return [f"{run['certificates']}/summary.json" for run in runs]
 
 
 def output_folder(wildcards, output):

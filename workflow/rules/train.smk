@@ -7,6 +7,7 @@ rule train:
     """Train one classifier."""
     input:
         run_data,
+        run_files,
     output:
         model="results/{run}/model.pt",
         epochs="results/{run}/train.tsv",
