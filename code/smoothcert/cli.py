@@ -39,7 +39,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = _command(commands, "data", _data, "Fetch a data set and record its checksum.")
-    command.add_argument("dataset", choices=datasets.names())
+    command.add_argument("dataset", choices=[*datasets.names(), "published-logs"])
     _data_dir(command)
     _output(command, "JSON file with the data set's sizes and checksum")
 
@@ -114,6 +114,13 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     command = _command(commands, "summarize", _summarize, "Summarise certificates in summary.json.")
     command.add_argument("certificates", type=Path, help="folder that holds certificates.tsv")
 
+    command = _command(
+        commands, "import-logs", _import_logs, "Take over the published logs of an experiment."
+    )
+    _manifest(command)
+    _data_dir(command)
+    _output(command, "JSON file that names the logs")
+
     command = _command(commands, "tables", _tables, "Write an experiment's tables.")
     _manifest(command)
     _output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
@@ -133,6 +140,11 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _data(options: argparse.Namespace) -> None:
     from smoothcert import files
 
+    if options.dataset == "published-logs":
+        from smoothcert.analysis import published_logs
+
+        files.write_json(options.output, published_logs.fetch(options.data_dir))
+        return
     data = datasets.load(options.dataset, options.data_dir)
     record = {
         "dataset": options.dataset,
@@ -209,6 +221,13 @@ def _summarize(options: argparse.Namespace) -> None:
     from smoothcert.analysis.summary import summarize
 
     summarize(options.certificates)
+
+
+def _import_logs(options: argparse.Namespace) -> None:
+    from smoothcert.analysis import published_logs
+
+    logs = published_logs.folder(options.data_dir)
+    published_logs.import_logs(options.experiment, logs, options.output)
 
 
 def _tables(options: argparse.Namespace) -> None:

@@ -62,11 +62,18 @@ class Entry(Section):
     sigmas: list[Sigma] = Field([], validate_default=False)
     """Noise levels of this entry. Default: the experiment's."""
 
+    seeds: list[Seed] = Field([], validate_default=False)
+    """Seeds of this entry. Default: the experiment's."""
+
     parameters: Method
     """The method's own parameters."""
 
     training: Training = Field(default_factory=Training)
     """Training settings of this entry, on top of the experiment's."""
+
+    logs: str | None = Field(None, min_length=1)
+    """Published certification logs that stand for this entry's runs: a pattern of file names below
+    the folder of the logs, in which {sigma} is the noise level. One log a seed, in order."""
 
     @model_validator(mode="after")
     def _lambda_has_a_meaning(self) -> Entry:
@@ -84,8 +91,9 @@ class Entry(Section):
 
     @property
     def title(self) -> str:
-        """Return the label, or the method's title."""
-        return self.label or self.parameters.title
+        """Return the label, or the method's title, marked if its runs are published logs."""
+        mark = ", published log" if self.logs else ""
+        return self.label or f"{self.parameters.title}{mark}"
 
 
 def _entry_type(name: str) -> type[Entry]:
@@ -114,6 +122,8 @@ class Run:
 
     label: str
     point: Point
+    log: dict[str, Any] | None
+    """For a run that is a published log: the pattern of file names, and the entry's seeds."""
 
 
 class _ByName(dict[str, "Experiment"]):
@@ -232,8 +242,9 @@ class Experiment(Section):
             {
                 "label": run.label,
                 "point": run.point.content,
-                "folder": f"{RESULTS}/{run.point.folder}",
-                "certificates": f"{RESULTS}/{run.point.folder}/{self.certification.folder}",
+                "folder": self._folder(run),
+                "certificates": f"{self._folder(run)}/{self.certification.folder}",
+                "log": run.log,
             }
             for run in self.runs()
         ]
@@ -248,6 +259,11 @@ class Experiment(Section):
             "runs": runs,
         }
 
+    def _folder(self, run: Run) -> str:
+        """Return the folder of a run; imported logs lie beside the trained runs."""
+        below = f"published-logs/{self.name}/" if run.log else ""
+        return f"{RESULTS}/{below}{run.point.folder}"
+
     def runs(self) -> Iterator[Run]:
         """Yield every run, in the order of the methods.
 
@@ -255,10 +271,10 @@ class Experiment(Section):
         or names one of another arch or, unless init_head is new, number of classes.
         """
         for entry in self.methods:
-            for sigma, weight, seed in product(
-                entry.sigmas or self.sigmas, entry.lambdas, self.seeds
-            ):
-                yield Run(entry.title, self._point(entry, sigma, weight, seed, ()))
+            seeds = entry.seeds or self.seeds
+            log = {"pattern": entry.logs, "seeds": seeds} if entry.logs else None
+            for sigma, weight, seed in product(entry.sigmas or self.sigmas, entry.lambdas, seeds):
+                yield Run(entry.title, self._point(entry, sigma, weight, seed, ()), log)
 
     def _point(
         self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
@@ -303,7 +319,8 @@ class Experiment(Section):
             if one.title == label
             and sigma in (one.sigmas or experiment.sigmas)
             and (len(one.lambdas) == 1 or weight in one.lambdas)
-            and seed in experiment.seeds
+            and seed in (one.seeds or experiment.seeds)
+            and not one.logs
         ]
         if len(found) != 1:
             raise UserError(

@@ -30,6 +30,7 @@ POINTS = {
     str(run.point.folder): run.point
     for experiment in SETTINGS.experiments
     for run in experiment.runs()
+    if not run.log
 }
 PROTOCOLS = {
     experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
@@ -147,9 +148,11 @@ def write_manifest(content, output, log):
 
 
 def summaries(wildcards):
-    """Return the summaries of all runs of an experiment."""
+    """Return the summaries of all runs of an experiment; the record of those that are logs."""
     runs = EXPERIMENTS[wildcards.experiment].manifest["runs"]
-    return [f"{run['certificates']}/summary.json" for run in runs]
+    trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
+    imported = [f"results/published-logs/{wildcards.experiment}.json"]
+    return trained + imported * any(run["log"] for run in runs)
 
 
 def output_folder(wildcards, output):

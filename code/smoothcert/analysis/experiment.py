@@ -43,6 +43,8 @@ class Run:
     folder: Path
     certificates: Path
     """Folder of the certificates, below ``folder``."""
+    log: dict[str, Any] | None = None
+    """For a published log: the pattern of its file name and the seeds of its row."""
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -72,9 +74,9 @@ class Run:
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
         return table
 
-    def read_training(self) -> pd.DataFrame:
-        """Return the training log, a row an epoch."""
-        return read_training(self.folder)
+    def read_training(self) -> pd.DataFrame | None:
+        """Return the training log, a row an epoch, or None for a published run."""
+        return None if self.log else read_training(self.folder)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
             protocol=protocol,
             folder=Path(entry["folder"]),
             certificates=Path(entry["certificates"]),
+            log=entry["log"],
         )
         for (label, point), entry in zip(entries, content["runs"], strict=True)
     )

@@ -77,15 +77,18 @@ def quantities(at: NDArray[np.float64]) -> list[Quantity]:
 def image_values(certificates: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values (images, quantities) whose means are the metrics.
 
-    NaN marks what mode evaluate leaves unknown: it does not tell abstentions from mistakes, nor
-    what the votes of an image with a wrong class would have been.
+    NaN marks what is unknown. Mode evaluate does not tell abstentions from mistakes, nor what the
+    votes of an image with a wrong class would have been; published logs hold no votes.
     """
+    votes = "count" in certificates
     values = np.column_stack(
         [
             credited_radius(certificates),
             certified(certificates, at),
             certificates["predict"] == ABSTAIN,
-            certificates["count"] == certificates["n"],
+            certificates["count"] == certificates["n"]
+            if votes
+            else np.full(len(certificates), np.nan),
         ]
     )
     if evaluated_only(certificates):
@@ -114,6 +117,6 @@ def over_seeds(values: ArrayLike) -> Estimate:
 
 def p_lower_quantiles(certificates: pd.DataFrame) -> dict[float, float]:
     """Return the quantiles over all images of the lower confidence bound on p_A; NaN if unknown."""
-    if evaluated_only(certificates):
+    if evaluated_only(certificates) or "p_lower" not in certificates:
         return dict.fromkeys(QUANTILES, np.nan)
     return {q: float(v) for q, v in certificates["p_lower"].quantile(list(QUANTILES)).items()}
