@@ -152,6 +152,14 @@ def test_logs_and_seeds_must_agree_in_number(tmp_path, monkeypatch, logs):
         imported(manifest(tmp_path, monkeypatch, logs="digits/none_{sigma}.tsv"), logs, tmp_path)
 
 
+@pytest.mark.parametrize("written", ["0.5", "0.50"])
+def test_sigma_is_a_number_however_it_is_written(tmp_path, monkeypatch, written):
+    write(log(3, sigma=0.5), tmp_path / "logs", 3, written)
+    path = manifest(tmp_path, monkeypatch, sigmas=[0.5], seeds=[0])
+    (run,) = imported(path, tmp_path / "logs", tmp_path).runs
+    assert run.read_certificates()["radius"].max() == 1.91
+
+
 def archive(names):
     """Return an archive of the authors' repository that holds ``names``."""
     content = io.BytesIO()

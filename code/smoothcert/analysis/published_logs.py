@@ -133,12 +133,14 @@ def import_logs(manifest: Path, logs: Path, output: Path) -> None:
 
 def _log(run: Run, logs: Path) -> Path:
     """Return the run's log: of those that its pattern matches, in order, the seed-th."""
-    pattern = run.log["pattern"].replace("{sigma}", f"{run.point.sigma:.2f}")
-    found = sorted(logs.glob(pattern), key=lambda path: path.name)
+    # Authors write 0.50, 0.5 or, of whole numbers, 1.
+    sigmas = {form.format(run.point.sigma) for form in ("{:.2f}", "{}", "{:g}")}
+    patterns = [run.log["pattern"].replace("{sigma}", sigma) for sigma in sorted(sigmas)]
+    found = sorted({path for pattern in patterns for path in logs.glob(pattern)})
     seeds = run.log["seeds"]
     if len(found) != len(seeds):
         raise UserError(
-            f"{len(found)} logs match {pattern} in {logs}, but {run.row.label} has {len(seeds)} "
+            f"{len(found)} logs match {' or '.join(patterns)} in {logs}, but {run.row.label} has {len(seeds)} "
             f"seeds; set its seeds to {list(range(len(found)))} or mend its logs"
         )
     return found[seeds.index(run.point.seed)]
