@@ -140,7 +140,8 @@ def _log(run: Run, logs: Path) -> Path:
     seeds = run.log["seeds"]
     if len(found) != len(seeds):
         raise UserError(
-            f"{len(found)} logs match {' or '.join(patterns)} in {logs}, but {run.row.label} has {len(seeds)} "
+            f"{len(found)} logs match {' or '.join(patterns)} in {logs}, but {run.row.label} "
+            f"has {len(seeds)} "
             f"seeds; set its seeds to {list(range(len(found)))} or mend its logs"
         )
     return found[seeds.index(run.point.seed)]
