@@ -1,0 +1,137 @@
+"""What the papers say in words, as data: comparisons of cells that our runs can decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from smoothcert import datasets, methods, models
+from smoothcert.analysis import metrics
+from smoothcert.errors import UserError, suggestion
+from smoothcert.settings import Section
+
+FILE = Path(__file__).parents[3] / "config" / "claims.yaml"
+
+
+def _one_of(what: str, names: Callable[[], list[str]]) -> AfterValidator:
+    def known(name: str) -> str:
+        if name not in names():
+            raise UserError(f"unknown {what} {name!r}{suggestion(name, names())}")
+        return name
+
+    return AfterValidator(known)
+
+
+class Cell(Section):
+    """A method with its settings, at the noise level of the comparison."""
+
+    method: Annotated[str, _one_of("method", methods.names)]
+    """The training objective."""
+
+    lambda_: float | None = Field(None, alias="lambda")
+    """Weight of the regularizer; may be left out where only one was run."""
+
+    settings: dict[str, float | str] = Field(default_factory=dict)
+    """Further columns of the table of runs that tell this cell from others."""
+
+    def __str__(self) -> str:
+        named = {} if self.lambda_ is None else {"lambda": f"{self.lambda_:g}"}
+        told = ", ".join(f"{key} {value}" for key, value in (named | self.settings).items())
+        return f"{self.method} ({told})" if told else self.method
+
+
+class Comparison(Section):
+    """One cell against one or several others, at one or several noise levels."""
+
+    left: Cell
+    """The cell that the claim is about."""
+
+    relation: Literal["above", "below", "equal", "steady"]
+    """above, below: by more than threshold. equal: within threshold. steady: the deviation over
+    seeds is below threshold times the difference."""
+
+    right: list[Cell] = Field(min_length=1)
+    """What it is compared with, one by one."""
+
+    sigmas: list[float] = Field(min_length=1)
+    """Noise levels; the relation must hold at each."""
+
+    metric: Literal["acr", "certified_accuracy", "abstention"] = "acr"
+    """The metric."""
+
+    radius: float | None = Field(None, ge=0)
+    """Of a certified accuracy; 0 is the clean accuracy."""
+
+    add_abstention: bool = False
+    """Whether abstentions are added: as if every abstention were right."""
+
+    threshold: float = Field(0, ge=0)
+    """In the unit of the metric, shares in [0, 1]; of steady a factor."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Comparison:
+        if (self.radius is None) == (self.metric == metrics.CERTIFIED):
+            raise UserError("metric certified_accuracy, and no other, needs radius")
+        if self.relation in ("equal", "steady") and not self.threshold:
+            raise UserError(f"relation {self.relation} needs a threshold above 0")
+        return self
+
+
+class Claim(Section):
+    """A sentence of a paper or an author response."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Lower-case letters, digits and dashes."""
+
+    text: str = Field(min_length=1)
+    """The claim in our words."""
+
+    source: str = Field(min_length=1)
+    """Who makes it, and where."""
+
+    dataset: Annotated[str, _one_of("dataset", datasets.names)]
+    """The data set."""
+
+    arch: Annotated[str, _one_of("arch", models.names)]
+    """The network."""
+
+    comparisons: list[Comparison] = Field(min_length=1)
+    """What it says about numbers; all must hold."""
+
+
+class _Claims(Section):
+    claims: list[Claim]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> _Claims:
+        names = [claim.id for claim in self.claims]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"two claims have the id {name}")
+        return self
+
+
+def read(path: Path = FILE) -> list[Claim]:
+    """Return the claims, or raise UserError with one line that names what is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _Claims.model_validate(content).claims
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not YAML: {reason}") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"{place}: unknown key"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,185 @@
+"""What our runs say of the papers' claims.
+
+A claim is *supported* if the 95% interval of each of its differences lies on the claimed side;
+*contradicted* if that of any lies on the other side, at a level raised by their number, since one
+of many does so by chance (Bonferroni); *undecided* between the two. Differences are Welch's over
+seeds; where each side has a single run, over paired images, which leaves the seeds' error out, and
+the reason says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtri
+
+from smoothcert.analysis import metrics
+from smoothcert.analysis.claims import Cell, Claim, Comparison
+from smoothcert.analysis.published import same
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE
+from smoothcert.analysis.welch import Difference, Sample, difference, paired
+
+ImageValues = Callable[[dict[str, Any]], np.ndarray]
+"""Returns the values (images,) whose mean is ``value``, for a row of the table of runs."""
+
+
+class Outcome(StrEnum):
+    """What runs say of a claim; of several comparisons, the first in this order stands for all."""
+
+    CONTRADICTED = "contradicted"
+    NOT_RUN = "not run"
+    UNDECIDED = "undecided"
+    SUPPORTED = "supported"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference that a claim is about."""
+
+    comparison: Comparison
+    left: Cell
+    right: Cell
+    sigma: float
+    outcome: Outcome
+    reason: str
+    """One line."""
+    difference: Difference | None = None
+    """Left minus right, or None if there is none or its error is not known."""
+    interval: tuple[float, float] | None = None
+    """The interval of the difference that decided, or that failed to."""
+    level: float | None = None
+    """Its confidence level."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim and what our runs say of it."""
+
+    claim: Claim
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+
+
+def evaluate(claim: Claim, runs: pd.DataFrame, image_values: ImageValues | None = None) -> Result:
+    """Return what the runs of the claim's data set and network say of it.
+
+    ``runs`` has a row a run and metric with the columns method, lambda, sigma, seed, metric, radius
+    and value, and others by which cells may name settings. All are of one protocol. With
+    ``image_values``, two single runs are compared over their images.
+    """
+    pairs = [
+        (comparison, right, sigma)
+        for comparison in claim.comparisons
+        for right, sigma in product(comparison.right, comparison.sigmas)
+    ]
+    findings = tuple(_finding(*pair, len(pairs), runs, image_values) for pair in pairs)
+    outcomes = {finding.outcome for finding in findings}
+    return Result(claim, next(o for o in Outcome if o in outcomes), findings)
+
+
+def _finding(
+    comparison: Comparison,
+    right: Cell,
+    sigma: float,
+    count: int,
+    runs: pd.DataFrame,
+    image_values: ImageValues | None,
+) -> Finding:
+    def found(outcome: Outcome, reason: str, **more: Any) -> Finding:
+        return Finding(comparison, comparison.left, right, sigma, outcome, reason, **more)
+
+    sides = []
+    for cell in (comparison.left, right):
+        rows = list(_rows(cell, comparison, sigma, runs))
+        if not rows:
+            return found(Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}")
+        if len({row["seed"] for row in rows}) < len(rows):
+            return found(
+                Outcome.UNDECIDED,
+                f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
+                "lambda or settings",
+            )
+        sides.append(rows)
+    ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
+    single = ours.seeds == theirs.seeds == 1
+    if single and image_values:
+        over = paired(_values(sides[0][0], image_values) - _values(sides[1][0], image_values))
+    else:
+        over = difference(ours, theirs)
+    if over is None or (single and comparison.relation == "steady"):
+        return found(Outcome.UNDECIDED, "one run on each side: no deviation between seeds is known")
+    basis = f"{ours.seeds} and {theirs.seeds} seeds"
+    if single:
+        basis = "one seed each, over paired images: the seeds' own error is left out"
+    elif over.assumed:
+        basis += ", both taken to have one deviation"
+    level = EQUIVALENCE if comparison.relation == "equal" else DIFFERENCE
+    outcome = Outcome.SUPPORTED
+    if _surplus(comparison, over, ours, theirs, level)[0] <= 0:
+        level = 1 - (1 - DIFFERENCE) / count
+        refuted = _surplus(comparison, over, ours, theirs, level)[1] < 0
+        outcome = Outcome.CONTRADICTED if refuted else Outcome.UNDECIDED
+    return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
+
+
+def _rows(
+    cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a cell: a row of the metric each, with abstentions where they are added."""
+    mine = runs[(runs["method"] == cell.method) & np.isclose(runs["sigma"], sigma)]
+    if cell.lambda_ is not None:
+        mine = mine[np.isclose(mine["lambda"], cell.lambda_)]
+    for key, value in cell.settings.items():
+        column = mine[key] if key in mine else [None] * len(mine)
+        mine = mine[np.array([same(found, value) for found in column], bool)]
+    mine = mine[mine["value"].notna()]  # mode evaluate leaves abstentions unknown
+    wanted = mine["metric"] == comparison.metric
+    if comparison.radius is not None:
+        wanted &= np.isclose(mine["radius"].astype(float), comparison.radius)
+    rows = mine[wanted].to_dict("records")
+    if not comparison.add_abstention:
+        yield from rows
+        return
+    abstained = mine[mine["metric"] == metrics.ABSTENTION].to_dict("records")
+    by_seed = {row["seed"]: row for row in abstained}
+    for row in rows:
+        if added := by_seed.get(row["seed"]):
+            yield row | {"value": row["value"] + added["value"], "added": added}
+
+
+def _values(row: dict[str, Any], image_values: ImageValues) -> np.ndarray:
+    values = np.asarray(image_values(row), float)
+    return values + _values(row["added"], image_values) if "added" in row else values
+
+
+def _surplus(
+    comparison: Comparison, over: Difference, left: Sample, right: Sample, level: float
+) -> tuple[float, float]:
+    """Return the interval of by how much the claim is exceeded; below 0 it fails."""
+    low, high = over.interval(level)
+    threshold = comparison.threshold
+    match comparison.relation:
+        case "above":
+            return low - threshold, high - threshold
+        case "below":
+            return -high - threshold, -low - threshold
+        case "equal":
+            return threshold - max(-low, high), threshold - max(low, -high, 0)
+    low, high = _deviation(left, right, level)
+    allowed = threshold * abs(over.value)
+    return allowed - high, allowed - low
+
+
+def _deviation(left: Sample, right: Sample, level: float) -> tuple[float, float]:
+    """Return the interval of the deviation between seeds, pooled over both sides."""
+    known = [(s.seeds - 1, s.std) for s in (left, right) if s.std is not None]
+    df = sum(seeds for seeds, _ in known)
+    squares = sum(seeds * std**2 for seeds, std in known)
+    tail = (1 - level) / 2
+    return (squares / chdtri(df, tail)) ** 0.5, (squares / chdtri(df, 1 - tail)) ** 0.5

@@ -1,0 +1,245 @@
+"""The literature's numbers: the rows of config/published, and how one of them is found."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from smoothcert.errors import UserError, suggestion
+from smoothcert.settings import Section
+
+FOLDER = Path(__file__).parents[3] / "config" / "published"
+
+COLUMNS = (
+    "dataset", "arch", "method", "settings", "sigma", "metric", "radius", "subset", "images", "n",
+    "alpha", "radii", "value", "std", "seeds", "table", "note",
+)  # fmt: skip
+
+SELECTION = ("best_of", "best_at")
+"""Keys of the settings that say how the run was chosen, not how it was trained."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published number. None stands for what does not apply or is not known."""
+
+    source: str
+    """Key of the publication: the name of the file."""
+    dataset: str
+    arch: str
+    method: str
+    settings: dict[str, str]
+    """What the source tells of the training, in the names of our parameters."""
+    sigma: float | None
+    """None for the best over several noise levels."""
+    metric: str
+    radius: float | None
+    subset: str
+    """In the protocol's notation where it has one, else in words."""
+    images: int | None
+    n: int | None
+    alpha: float | None
+    radii: str
+    """How the certified radii behind it were rounded; see ``metrics.round_radii``."""
+    printed: str
+    """The value with the decimals that were printed."""
+    std: float | None
+    """Sample standard deviation over seeds."""
+    seeds: int
+    table: str
+    """The table, or the log, in the authors' repository."""
+    note: str
+
+    @property
+    def value(self) -> float:
+        """Return the value; shares lie in [0, 1]."""
+        return float(self.printed)
+
+    @property
+    def rounding(self) -> float:
+        """Return half a unit of the last printed digit: how far off the true value may be."""
+        return 0.5 * 10.0 ** -len(self.printed.partition(".")[2])
+
+    @property
+    def best_of(self) -> str | None:
+        """Return of how many runs it is the best on the test set: a number, or ``unstated``."""
+        return self.settings.get("best_of")
+
+
+class Wanted(Section):
+    """What identifies a published number; a key that is left out may have any value."""
+
+    source: str | None = None
+    """The publication: a file of config/published, as jeong2020rebuttal."""
+
+    dataset: str | None = None
+    """The data set."""
+
+    arch: str | None = None
+    """The network."""
+
+    method: str | None = None
+    """The training objective."""
+
+    sigma: float | None = None
+    """The noise level."""
+
+    metric: str | None = None
+    """The metric: acr, certified_accuracy, abstention ..."""
+
+    radius: float | None = None
+    """The radius of a certified accuracy; 0 is the clean accuracy."""
+
+    subset: str | None = None
+    """The test images, as all or every-20."""
+
+    seeds: int | None = None
+    """The number of runs behind it."""
+
+    table: str | None = None
+    """A part of the name of the table or log."""
+
+    settings: dict[str, float | str] = Field(default_factory=dict)
+    """Training settings as the source tells them, as form: first."""
+
+    def __str__(self) -> str:
+        asked = self.model_dump(exclude_none=True, exclude={"settings"}) | self.settings
+        return ", ".join(f"{key} {_plain(value)}" for key, value in asked.items()) or "any key"
+
+
+def sources(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the publications."""
+    return sorted(path.stem for path in folder.glob("*.csv"))
+
+
+def find(wanted: Wanted, folder: Path = FOLDER) -> list[Entry]:
+    """Return the published numbers that match, in the order of the files.
+
+    Raises UserError if the source is unknown or a file is damaged.
+    """
+    known = sources(folder)
+    if wanted.source is not None and wanted.source not in known:
+        raise UserError(f"unknown source {wanted.source!r}{suggestion(wanted.source, known)}")
+    names = known if wanted.source is None else [wanted.source]
+    return [entry for name in names for entry in _read(folder, name) if _matches(entry, wanted)]
+
+
+def one(wanted: Wanted, folder: Path = FOLDER) -> Entry:
+    """Return the one published number that matches.
+
+    Raises UserError if there is none, or several: then it says which key would narrow them.
+    """
+    entries = find(wanted, folder)
+    if not entries:
+        raise UserError(f"no published number has {wanted}{_nearest(wanted, folder)}")
+    if len(entries) > 1:
+        key, values = _distinguishing(entries)
+        raise UserError(
+            f"{len(entries)} published numbers have {wanted}: add {key}, which is one of {values}"
+        )
+    return entries[0]
+
+
+@cache
+def _read(folder: Path, source: str) -> tuple[Entry, ...]:
+    path = folder / f"{source}.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            return tuple(_entries(path, csv.DictReader(handle)))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text") from error
+
+
+def _entries(path: Path, rows: csv.DictReader) -> Iterator[Entry]:
+    if tuple(rows.fieldnames or ()) != COLUMNS:
+        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
+    for row in rows:
+        try:
+            yield _entry(path.stem, row)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}, line {rows.line_num}: {error}") from error
+
+
+def _entry(source: str, row: dict[str, str]) -> Entry:
+    def number(key: str, kind: type = float) -> Any:
+        return kind(row[key]) if row[key] else None
+
+    float(row["value"])
+    return Entry(
+        source=source,
+        **{key: row[key] for key in ("dataset", "arch", "method", "metric", "subset", "radii")},
+        settings=dict(part.split("=", 1) for part in row["settings"].split(";") if part),
+        **{key: number(key) for key in ("sigma", "radius", "alpha", "std")},
+        **{key: number(key, int) for key in ("images", "n")},
+        seeds=int(row["seeds"]),
+        printed=row["value"],
+        table=row["table"],
+        note=row["note"],
+    )
+
+
+def _matches(entry: Entry, wanted: Wanted) -> bool:
+    # The keys that tell most rows apart come first: this runs for each of some thousand rows.
+    for key in ("sigma", "radius", "metric", "method", "dataset", "arch", "subset", "seeds"):
+        asked = getattr(wanted, key)
+        if asked is not None and asked != getattr(entry, key):
+            return False
+    if wanted.table is not None and wanted.table not in entry.table:
+        return False
+    return all(same(entry.settings.get(key), value) for key, value in wanted.settings.items())
+
+
+def same(left: Any, right: Any) -> bool:
+    """Return whether two settings agree: as numbers if both are numbers, else as text."""
+    try:
+        return float(left) == float(right)
+    except (TypeError, ValueError):
+        return left is not None and right is not None and _plain(left) == _plain(right)
+
+
+def _nearest(wanted: Wanted, folder: Path) -> str:
+    """Return the values that one key has where all the others match, if it alone is at fault."""
+    asked = wanted.model_dump(exclude_none=True, exclude={"settings", "table"})
+    for key in reversed(asked):
+        others = find(wanted.model_copy(update={key: None}), folder)
+        values = _distinct(getattr(entry, key) for entry in others)
+        values = [value for value in values if value != "none"]
+        if values:
+            return f"; {key} is one of {', '.join(values[:8])}"
+    return ""
+
+
+def _distinguishing(entries: list[Entry]) -> tuple[str, str]:
+    """Return the key that tells the entries apart best, and its values."""
+    settings = dict.fromkeys(key for entry in entries for key in entry.settings)
+    columns = {
+        key: [getattr(entry, key) for entry in entries]
+        for key in ("dataset", "arch", "method", "sigma", "metric", "radius", "source", "subset")
+    }
+    columns |= {f"settings.{key}": [e.settings.get(key) for e in entries] for key in settings}
+    columns |= {key: [getattr(entry, key) for entry in entries] for key in ("seeds", "table")}
+    distinct = {key: _distinct(values) for key, values in columns.items()}
+    # max takes the first of equals; the names of tables are long and hence the last resort.
+    key = max(
+        distinct, key=lambda key: (len(distinct[key]) > 1, key != "table", len(distinct[key]))
+    )
+    more = ", ..." if len(distinct[key]) > 6 else ""
+    return key, ", ".join(distinct[key][:6]) + more
+
+
+def _distinct(values: Any) -> list[str]:
+    return list(dict.fromkeys(_plain(value) for value in values))
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

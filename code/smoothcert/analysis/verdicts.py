@@ -1,0 +1,270 @@
+"""Was a published number reproduced? The verdict on our runs against one of the literature's.
+
+*Reproduced* is shown, not presumed: the 90% interval of the difference lies within a margin, which
+is the test of equivalence at 5% (two one-sided tests; Schuirmann 1987), whether or not it excludes
+0. Failing that, *not reproduced* if the 95% interval excludes 0, Holm-adjusted over the table
+(Holm 1979), so that a table of many cells does not fail by chance. Else *inconclusive*.
+
+Ours are treated as theirs were. Radii are first rounded as in their logs (``metrics.round_radii``),
+which can move the ACR by more than its deviation over seeds. The means are not rounded again: a
+printed mean may be off by half a unit of its last digit either way, so the interval is widened by
+that much on both sides, and rounding alone decides nothing. A log of the published run itself is a
+recomputation: it must agree in the printed digits, and shows nothing about reproduction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from smoothcert.analysis import metrics, published
+from smoothcert.analysis.published import Entry
+from smoothcert.analysis.welch import Difference, Sample, difference, welch
+
+EQUIVALENCE, DIFFERENCE = 0.90, 0.95
+"""Levels of the two intervals."""
+
+MOST_SEEDS = 1000
+"""Beyond which no number of seeds is named."""
+
+
+class Kind(StrEnum):
+    """The verdicts."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not comparable"
+    IDENTICAL = "recomputed: identical"
+    DIFFERS = "recomputed: differs"
+    NO_LOG = "no log"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell of a table: our runs beside the published ones."""
+
+    ours: Sample
+    theirs: Sample
+    margin: float
+    """Largest difference that still counts as reproduced; see ``margin``."""
+    differs: tuple[str, ...] = ()
+    """What makes the two incomparable; see ``differences``."""
+    best_of: str | None = None
+    """Of how many runs the published one is the best, if it was chosen on the test set."""
+    images: int | None = None
+    """How many images both sides certify, where logs of theirs would let both have more."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict with its grounds; numbers in the unit of the metric, shares in [0, 1]."""
+
+    kind: Kind
+    reason: str
+    """One line."""
+    ours: Sample | None
+    theirs: Sample
+    difference: float | None = None
+    """Ours minus theirs."""
+    low: float | None = None
+    high: float | None = None
+    """The interval that decided, or that failed to."""
+    level: float | None = None
+    """Its confidence level; above 95% where Holm's adjustment raised it."""
+    margin: float | None = None
+    assumed: Literal["ours", "theirs"] | None = None
+    """Whose deviation between seeds is not known and taken to be the other's."""
+    best_of: str | None = None
+    """Of how many runs the published one is the best, if it was chosen on the test set."""
+    seeds_needed: int | None = None
+    """Seeds of ours that would settle it if means and deviations stayed."""
+    images_needed: int | None = None
+    """Images that would settle it at best: if all of the deviation fell as 1 / sqrt(images)."""
+
+
+def margin(metric: str, value: float, acr: float = 0.005, share: float = 0.01) -> float:
+    """Return the margin of reproduction for a published value.
+
+    ``acr`` is relative to the published ACR; ``share`` is absolute, 0.01 being a percentage point,
+    and holds for accuracies and rates.
+    """
+    return acr * abs(value) if metric == metrics.ACR else share
+
+
+def printed(entry: Entry) -> Sample:
+    """Return the sample that an entry prints."""
+    return Sample(entry.value, entry.std, entry.seeds, entry.rounding)
+
+
+def differences(
+    entry: Entry, subset: str, n: int, alpha: float, settings: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return what makes our runs incomparable to an entry, in words; empty if nothing does.
+
+    ``settings`` are ours by the names of the parameters, lambda and training settings among them.
+    A setting that the entry does not tell is not compared. Where theirs was computed from logs
+    on our very subset, pass ``entry.subset``.
+    """
+    pairs = {"subset": (subset, entry.subset), "n": (n, entry.n), "alpha": (alpha, entry.alpha)}
+    for key, value in entry.settings.items():
+        if key not in published.SELECTION:
+            pairs[key] = (settings.get(key), value)
+    return tuple(
+        f"{key} (ours {ours}, theirs {theirs})"
+        for key, (ours, theirs) in pairs.items()
+        if theirs not in (None, "") and not published.same(ours, theirs)
+    )
+
+
+def judge(table: Sequence[Comparison]) -> list[Verdict]:
+    """Return the verdicts on the cells of one table, in their order."""
+    found = [None if c.differs else difference(c.ours, c.theirs) for c in table]
+    tested = [i for i, d in enumerate(found) if d is not None]
+    levels = dict(zip(tested, holm([found[i].p_value() for i in tested]), strict=True))
+    return [
+        _untested(cell) if d is None else _tested(cell, d, levels[i])
+        for i, (cell, d) in enumerate(zip(table, found, strict=True))
+    ]
+
+
+def recompute(log: Sample | None, entry: Entry) -> Verdict:
+    """Return the verdict on a log of the published run itself; ``log`` is None if there is none.
+
+    Mean and, where printed, standard deviation must agree in the digits printed of the mean.
+    """
+    theirs = printed(entry)
+    if log is None:
+        return Verdict(Kind.NO_LOG, "no log was published", None, theirs, best_of=entry.best_of)
+    if log.seeds != entry.seeds:
+        reason = f"differs in seeds (logs of {log.seeds}, theirs {entry.seeds})"
+        return Verdict(Kind.NOT_COMPARABLE, reason, log, theirs, best_of=entry.best_of)
+    off = log.mean - entry.value
+    wrong = [f"mean by {_signed(off)}"] if _beyond(off, entry.rounding) else []
+    if entry.std is not None and log.std is not None:
+        spread = log.std - entry.std
+        if _beyond(spread, entry.rounding):
+            wrong.append(f"standard deviation by {_signed(spread)}")
+    if wrong:
+        kind, reason = Kind.DIFFERS, f"the log differs from print: {' and '.join(wrong)}"
+    else:
+        kind, reason = Kind.IDENTICAL, "the log gives the printed digits"
+    return Verdict(kind, reason, log, theirs, difference=off, best_of=entry.best_of)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the confidence level for each p value: its interval excludes 0 where Holm rejects.
+
+    The smallest of k p values is tested at 5% / k, the next at 5% / (k - 1) and so on, up to the
+    first that is not rejected; all that follow stay at the level of that one.
+    """
+    levels = [DIFFERENCE] * len(p_values)
+    alpha, left, rejecting = 0.0, len(p_values), True
+    for i in np.argsort(p_values, kind="stable"):
+        if rejecting:
+            alpha = (1 - DIFFERENCE) / left
+            rejecting = p_values[i] < alpha
+        levels[i] = 1 - alpha
+        left -= 1
+    return levels
+
+
+def _untested(cell: Comparison) -> Verdict:
+    sides = {"ours": cell.ours, "theirs": cell.theirs, "best_of": cell.best_of}
+    if cell.differs:
+        return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(cell.differs)}", **sides)
+    return Verdict(
+        Kind.INCONCLUSIVE,
+        "no deviation between seeds is known on either side; it needs at least 2 seeds of ours",
+        **sides,
+        difference=cell.ours.mean - cell.theirs.mean,
+        margin=cell.margin,
+        seeds_needed=2,
+    )
+
+
+def _tested(cell: Comparison, d: Difference, level: float) -> Verdict:
+    kind, seeds, images = Kind.INCONCLUSIVE, None, None
+    equivalence = d.interval(EQUIVALENCE)
+    if -cell.margin <= equivalence[0] and equivalence[1] <= cell.margin:
+        kind, level, (low, high) = Kind.REPRODUCED, EQUIVALENCE, equivalence
+    else:
+        low, high = d.interval(level)
+        if low > 0 or high < 0:
+            kind = Kind.NOT_REPRODUCED
+        else:
+            seeds = _seeds_needed(cell, d, level)
+            images = _images_needed(cell, d, level)
+    verdict = {
+        Kind.REPRODUCED: f"lies within ± {cell.margin:.4f}",
+        Kind.NOT_REPRODUCED: f"excludes 0 and reaches beyond ± {cell.margin:.4f}",
+        Kind.INCONCLUSIVE: f"holds 0 and reaches beyond ± {cell.margin:.4f}",
+    }
+    reason = f"the {100 * level:.4g}% interval of the difference {verdict[kind]}"
+    if kind is Kind.INCONCLUSIVE:
+        reason += f"; {_remedy(seeds, images)}"
+    return Verdict(
+        kind,
+        reason,
+        cell.ours,
+        cell.theirs,
+        difference=d.value,
+        low=low,
+        high=high,
+        level=level,
+        margin=cell.margin,
+        assumed={"left": "ours", "right": "theirs"}.get(d.assumed),
+        best_of=cell.best_of,
+        seeds_needed=seeds,
+        images_needed=images,
+    )
+
+
+def _seeds_needed(cell: Comparison, d: Difference, level: float) -> int | None:
+    """Return the fewest seeds of ours that settle it, or None if theirs are too few for any."""
+    ours = cell.theirs.std if cell.ours.std is None else cell.ours.std
+    seeds = np.arange(cell.ours.seeds + 1, MOST_SEEDS + 1)
+    if cell.theirs.std is None:
+        error, df = ours * np.sqrt(1 / seeds + 1 / cell.theirs.seeds), seeds - 1
+    else:
+        error, df = welch(ours, seeds, cell.theirs.std, cell.theirs.seeds)
+    within = abs(d.value) + d.rounding + stdtrit(df, (1 + EQUIVALENCE) / 2) * error <= cell.margin
+    apart = abs(d.value) - d.rounding > stdtrit(df, (1 + level) / 2) * error
+    settled = within | apart
+    return int(seeds[settled.argmax()]) if settled.any() else None
+
+
+def _images_needed(cell: Comparison, d: Difference, level: float) -> int | None:
+    """Return the images that settle it at best, or None if more images are not to be had."""
+    if cell.images is None or not d.error:
+        return None
+    within = cell.margin - abs(d.value) - d.rounding
+    apart = abs(d.value) - d.rounding
+    shrink = max(
+        within / (stdtrit(d.df, (1 + EQUIVALENCE) / 2) * d.error),
+        apart / (stdtrit(d.df, (1 + level) / 2) * d.error),
+    )
+    return math.ceil(cell.images / shrink**2) if shrink > 0 else None
+
+
+def _remedy(seeds: int | None, images: int | None) -> str:
+    ways = [f"{seeds} seeds of ours"] if seeds else []
+    ways += [f"at least {images:,} images"] if images else []
+    if not ways:
+        return "no number of seeds of ours would settle it: theirs are too few or too coarse"
+    return f"about {' or '.join(ways)} would settle it"
+
+
+def _beyond(off: float, rounding: float) -> bool:
+    """Return whether a printed number is off, a tie counting as rounded either way."""
+    return abs(off) > rounding * (1 + 1e-9)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}"

@@ -1,0 +1,102 @@
+"""Differences of two means over seeds, with t intervals (Welch 1947).
+
+All runs of both sides certify the same images: the error from drawing images is common to both
+and cancels. What is left is the deviation between seeds, on those images; more images do not
+remove it. A side that knows no deviation of its own, as a single run does, is taken to have the
+other's: with s from k seeds, the error of the difference to one run is s * sqrt(1 + 1/k), with
+k - 1 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The mean of a metric over seeds."""
+
+    mean: float
+    std: float | None
+    """Sample standard deviation over seeds (ddof = 1); None if it is not known."""
+    seeds: int
+    rounding: float = 0.0
+    """How far off the mean may be because it was rounded for print."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean):
+            raise ValueError("a metric that is unknown cannot be compared")
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Sample:
+        """Return the sample of the metric's values, one a seed."""
+        values = np.asarray(values, float)
+        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        return cls(float(values.mean()), std, len(values))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of means, left minus right."""
+
+    value: float
+    error: float
+    """Its standard error."""
+    df: float
+    """Degrees of freedom of the error."""
+    rounding: float = 0.0
+    """How far off it may be because means were rounded for print."""
+    assumed: Literal["left", "right"] | None = None
+    """The side whose deviation is not known and taken to be the other's."""
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the bounds of the confidence interval, widened by the rounding on both sides."""
+        reach = float(stdtrit(self.df, (1 + level) / 2)) * self.error + self.rounding
+        return self.value - reach, self.value + reach
+
+    def p_value(self) -> float:
+        """Return the two-sided p value of no difference, allowing for the rounding."""
+        beyond = max(abs(self.value) - self.rounding, 0.0)
+        if not self.error:
+            return 0.0 if beyond else 1.0
+        return 2 * float(stdtr(self.df, -beyond / self.error))
+
+
+def difference(left: Sample, right: Sample) -> Difference | None:
+    """Return left minus right, or None if no deviation between seeds is known on either side."""
+    value, rounding = left.mean - right.mean, left.rounding + right.rounding
+    if left.std is not None and right.std is not None:
+        error, df = welch(left.std, left.seeds, right.std, right.seeds)
+        return Difference(value, float(error), float(df), rounding)
+    assumed = "left" if left.std is None else "right"
+    known = right if left.std is None else left
+    if known.std is None:
+        return None
+    error = known.std * math.sqrt(1 / left.seeds + 1 / right.seeds)
+    return Difference(value, error, known.seeds - 1, rounding, assumed)
+
+
+def paired(differences: Sequence[float]) -> Difference:
+    """Return the mean of per-image differences between one run and another.
+
+    Its error is that of drawing images; the seeds' own is not in it.
+    """
+    values = np.asarray(differences, float)
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return Difference(float(values.mean()), float(error), len(values) - 1)
+
+
+def welch(
+    left: float, left_seeds: int | np.ndarray, right: float, right_seeds: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return standard error and degrees of freedom from the sides' deviations and seeds."""
+    a, b = left**2 / np.asarray(left_seeds), right**2 / right_seeds
+    spread = a**2 / (np.asarray(left_seeds) - 1) + b**2 / (right_seeds - 1)
+    df = np.divide((a + b) ** 2, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
+    return np.sqrt(a + b), df

@@ -1,0 +1,43 @@
+"""Claims about MNIST, checked on the published logs that they were made from."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from smoothcert import records
+from smoothcert.analysis import claims, metrics
+from smoothcert.analysis.evidence import Finding, Outcome, evaluate
+
+
+@pytest.fixture
+def runs(reference_logs) -> pd.DataFrame:
+    """Return the ACR of the logs of Gaussian training and of consistency."""
+    return pd.DataFrame(
+        {
+            "method": method,
+            "lambda": 0.0,
+            "sigma": float(path.name.split("_")[1]),
+            "seed": path.stem,
+            "metric": metrics.ACR,
+            "radius": float("nan"),
+            "value": metrics.credited_radius(records.read_table(path, 10_000)).mean(),
+        }
+        for method in ("gaussian", "consistency")
+        for path in sorted((reference_logs / "mnist" / method).glob("*.tsv"))
+    )
+
+
+def findings(name: str, runs: pd.DataFrame) -> list[Finding]:
+    """Return what the logs say of a claim, where they say anything."""
+    (claim,) = (claim for claim in claims.read() if claim.id == name)
+    return [f for f in evaluate(claim, runs).findings if f.outcome != Outcome.NOT_RUN]
+
+
+@pytest.mark.parametrize("name", ["consistency-raises-acr-on-mnist", "acr-is-robust-to-the-seed"])
+def test_logs_support_the_claim_at_every_sigma(runs, name):
+    found = findings(name, runs)
+    assert [finding.sigma for finding in found] == [0.25, 0.5, 1.0]
+    assert {finding.outcome for finding in found} == {Outcome.SUPPORTED}
+    gains = [abs(finding.difference.value) for finding in found]
+    assert gains == pytest.approx([0.9282 - 0.9108, 1.6549 - 1.5581, 1.7376 - 1.6184], abs=1e-4)

@@ -1,0 +1,302 @@
+"""The papers' claims: their file, and what runs say of them."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from smoothcert.analysis import claims
+from smoothcert.analysis.claims import Claim
+from smoothcert.analysis.evidence import Outcome, evaluate
+from smoothcert.analysis.welch import paired
+from smoothcert.errors import UserError
+
+COMPARISON = {
+    "left": {"method": "consistency"},
+    "relation": "above",
+    "right": [{"method": "gaussian"}],
+    "sigmas": [0.5],
+}
+CLAIM = {
+    "id": "a-claim",
+    "text": "A claim.",
+    "source": "Someone 2020",
+    "dataset": "mnist",
+    "arch": "lenet",
+}
+LOW, HIGH = [1.55, 1.56, 1.57], [1.65, 1.66, 1.67]
+
+
+def claim(*changes: dict) -> Claim:
+    """Return a claim of comparisons that differ from COMPARISON."""
+    return Claim(**CLAIM, comparisons=[COMPARISON | change for change in changes or [{}]])
+
+
+def runs(*cells: tuple[str, list[float]], **columns) -> pd.DataFrame:
+    """Return the table of runs of (method, a value a seed) at sigma 0.5."""
+    row = {"lambda": 0.0, "sigma": 0.5, "metric": "acr", "radius": np.nan} | columns
+    return pd.DataFrame(
+        {"method": method, "seed": seed, "value": value} | row
+        for method, values in cells
+        for seed, value in enumerate(values)
+    )
+
+
+class TestFile:
+    def write(self, folder: Path, *contents: dict) -> Path:
+        path = folder / "claims.yaml"
+        path.write_text(yaml.safe_dump({"claims": list(contents)}))
+        return path
+
+    def test_of_the_project(self):
+        found = claims.read()
+        assert {"acr-is-robust-to-the-seed", "smoothadv-gains-double-digits"} <= {
+            claim.id for claim in found
+        }
+        (gains,) = (claim for claim in found if claim.id == "smoothadv-gains-double-digits")
+        assert [c.radius for c in gains.comparisons] == [0.5, 1.0, 2.0]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"id": "Two words"}, "claims.0.id: String should match pattern"),
+            ({"dataset": "minst"}, "claims.0.dataset: unknown dataset 'minst'; did you mean 'mni"),
+            ({"arch": "lenett"}, "claims.0.arch: unknown arch 'lenett'; did you mean 'lenet'"),
+            ({"comparisons": []}, "claims.0.comparisons: List should have at least 1 item"),
+            ({"because": 1}, "claims.0.because: unknown key"),
+        ],
+    )
+    def test_a_wrong_claim_is_one_line(self, tmp_path, change, message):
+        path = self.write(tmp_path, CLAIM | {"comparisons": [COMPARISON]} | change)
+        self.refuses(path, message)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"left": {"method": "gausian"}}, "left.method: unknown method 'gausian'; did you"),
+            ({"relation": "over"}, "relation: Input should be 'above', 'below', 'equal' or 'ste"),
+            ({"metric": "certified_accuracy"}, "and no other, needs radius"),
+            ({"radius": 0.5}, "and no other, needs radius"),
+            ({"relation": "equal"}, "relation equal needs a threshold above 0"),
+            ({"right": []}, "right: List should have at least 1 item"),
+        ],
+    )
+    def test_a_wrong_comparison_is_one_line(self, tmp_path, change, message):
+        path = self.write(tmp_path, CLAIM | {"comparisons": [COMPARISON | change]})
+        self.refuses(path, message)
+
+    def test_an_id_stands_once(self, tmp_path):
+        content = CLAIM | {"comparisons": [COMPARISON]}
+        self.refuses(self.write(tmp_path, content, content), "two claims have the id a-claim")
+
+    def test_what_is_not_yaml_is_one_line(self, tmp_path):
+        path = tmp_path / "claims.yaml"
+        self.refuses(path, "cannot read")
+        path.write_text("claims: [")
+        self.refuses(path, "is not YAML")
+        path.write_text("")
+        self.refuses(path, "the file")
+
+    def refuses(self, path: Path, message: str) -> None:
+        with pytest.raises(UserError) as caught:
+            claims.read(path)
+        assert message in str(caught.value)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+class TestEvaluate:
+    def outcome(self, table: pd.DataFrame, *changes: dict, **more) -> Outcome:
+        return evaluate(claim(*changes), table, **more).outcome
+
+    def test_supported_with_welchs_interval(self):
+        result = evaluate(claim(), runs(("consistency", HIGH), ("gaussian", LOW)))
+        welch = stats.ttest_ind(HIGH, LOW, equal_var=False).confidence_interval(0.95)
+        assert result.outcome == Outcome.SUPPORTED
+        (finding,) = result.findings
+        assert finding.difference.value == pytest.approx(0.1)
+        assert finding.interval == pytest.approx(tuple(welch))
+        assert (finding.level, finding.reason) == (0.95, "3 and 3 seeds")
+
+    def test_contradicted(self):
+        table = runs(("consistency", LOW), ("gaussian", HIGH))
+        assert self.outcome(table) == Outcome.CONTRADICTED
+        assert self.outcome(table, {"relation": "below"}) == Outcome.SUPPORTED
+
+    def test_undecided(self):
+        table = runs(("consistency", [1.56, 1.57, 1.59]), ("gaussian", LOW))
+        assert self.outcome(table) == Outcome.UNDECIDED
+
+    def test_not_run(self):
+        result = evaluate(claim(), runs(("gaussian", LOW)))
+        assert result.outcome == Outcome.NOT_RUN
+        assert result.findings[0].reason == "consistency was not run at sigma 0.50"
+
+    @pytest.mark.parametrize(
+        ("threshold", "above", "below"),
+        [
+            (0.05, Outcome.SUPPORTED, Outcome.CONTRADICTED),
+            (0.1, Outcome.UNDECIDED, Outcome.CONTRADICTED),
+            (0.15, Outcome.CONTRADICTED, Outcome.CONTRADICTED),
+        ],
+    )
+    def test_threshold(self, threshold, above, below):
+        table = runs(("consistency", HIGH), ("gaussian", LOW))
+        assert self.outcome(table, {"threshold": threshold}) == above
+        assert self.outcome(table, {"threshold": threshold, "relation": "below"}) == below
+
+    # The difference is 0.1; its error sqrt(2/3) * 0.01 = 0.008165, df 4; t(0.95) = 2.132 makes a
+    # reach of 0.0174 at 90%, t(0.975) = 2.776 one of 0.0227 at 95%.
+    @pytest.mark.parametrize(
+        ("threshold", "expected"),
+        [
+            (0.118, Outcome.SUPPORTED),
+            (0.117, Outcome.UNDECIDED),
+            (0.078, Outcome.UNDECIDED),
+            (0.077, Outcome.CONTRADICTED),
+        ],
+    )
+    def test_equal_is_a_test_of_equivalence(self, threshold, expected):
+        change = {"relation": "equal", "threshold": threshold}
+        assert self.outcome(runs(("consistency", HIGH), ("gaussian", LOW)), change) == expected
+        assert self.outcome(runs(("consistency", LOW), ("gaussian", HIGH)), change) == expected
+
+    # The pooled deviation is 0.01 with df 4; chi2(0.025) = 0.4844 and chi2(0.975) = 11.143 bound
+    # it by 0.02874 and 0.00599, and the difference is 0.1.
+    @pytest.mark.parametrize(
+        ("threshold", "expected"),
+        [
+            (0.288, Outcome.SUPPORTED),
+            (0.287, Outcome.UNDECIDED),
+            (0.060, Outcome.UNDECIDED),
+            (0.059, Outcome.CONTRADICTED),
+        ],
+    )
+    def test_steady_bounds_the_deviation(self, threshold, expected):
+        change = {"relation": "steady", "threshold": threshold}
+        assert self.outcome(runs(("consistency", HIGH), ("gaussian", LOW)), change) == expected
+
+    def test_all_comparisons_must_hold(self):
+        table = runs(("consistency", HIGH), ("gaussian", LOW), ("macer", [1.76, 1.77, 1.78]))
+        others = {"right": [{"method": "gaussian"}, {"method": "macer"}]}
+        assert self.outcome(table, others) == Outcome.CONTRADICTED
+        assert self.outcome(table, {}, {"sigmas": [0.5, 1.0]}) == Outcome.NOT_RUN
+        assert self.outcome(table, others, {"sigmas": [0.5, 1.0]}) == Outcome.CONTRADICTED
+
+    def test_many_comparisons_are_not_contradicted_by_chance(self):
+        # The difference is -0.03 with a reach of 0.0227 at 95% and of 0.0457 at 99.5%.
+        table = runs(("consistency", LOW), ("gaussian", [1.58, 1.59, 1.60]))
+        assert self.outcome(table) == Outcome.CONTRADICTED
+        others = {"right": [{"method": "gaussian"}] * 10}
+        result = evaluate(claim(others), table)
+        assert result.outcome == Outcome.UNDECIDED
+        assert result.findings[0].level == pytest.approx(0.995)
+        assert result.findings[0].interval[1] > 0
+
+    def test_lambda_and_settings_select(self):
+        table = pd.concat(
+            [
+                runs(("consistency", HIGH), **{"lambda": 20.0, "form": "first"}),
+                runs(("consistency", LOW), **{"lambda": 5.0, "form": "first"}),
+                runs(("consistency", LOW), **{"lambda": 20.0, "form": "released"}),
+                runs(("gaussian", LOW)),
+            ]
+        )
+        exact = {"method": "consistency", "lambda": 20, "settings": {"form": "first"}}
+        assert self.outcome(table, {"left": exact}) == Outcome.SUPPORTED
+        result = evaluate(claim({"left": exact | {"settings": {}}}), table)
+        assert result.outcome == Outcome.UNDECIDED
+        assert result.findings[0].reason == (
+            "consistency (lambda 20) was run with several settings at sigma 0.50; the claim must "
+            "name lambda or settings"
+        )
+        unknown = exact | {"settings": {"m": 1}}
+        assert self.outcome(table, {"left": unknown}) == Outcome.NOT_RUN
+
+    def test_metric_and_radius_select(self):
+        change = {"metric": "certified_accuracy", "radius": 0.5}
+        better, worse = [
+            (("consistency", values), ("gaussian", others))
+            for values, others in ((HIGH, LOW), (LOW, HIGH))
+        ]
+        table = pd.concat(
+            [runs(*worse), runs(*worse, **(change | {"radius": 0.0})), runs(*better, **change)]
+        )
+        assert self.outcome(table, change) == Outcome.SUPPORTED
+        assert self.outcome(table, change | {"radius": 0.0}) == Outcome.CONTRADICTED
+
+    def test_abstentions_are_added(self):
+        correct = {"metric": "certified_accuracy", "radius": 0.5}
+        change = correct | {"add_abstention": True}
+        certified = ("consistency", [0.57, 0.58, 0.59]), ("gaussian", [0.42, 0.43, 0.44])
+        abstained = ("consistency", [0.03] * 3), ("gaussian", [0.08] * 3)
+        table = pd.concat([runs(*certified, **correct), runs(*abstained, metric="abstention")])
+        (finding,) = evaluate(claim(change), table).findings
+        assert finding.difference.value == pytest.approx(0.61 - 0.51)
+        (finding,) = evaluate(claim(change), table[table["metric"] != "abstention"]).findings
+        assert finding.outcome == Outcome.NOT_RUN
+
+    def test_one_seed_each_is_undecided_without_images(self):
+        table = runs(("consistency", [1.6]), ("gaussian", [1.5]))
+        assert self.outcome(table) == Outcome.UNDECIDED
+        (finding,) = evaluate(claim(), table).findings
+        assert "no deviation between seeds is known" in finding.reason
+
+    def test_one_seed_each_is_compared_over_paired_images(self):
+        rng = np.random.default_rng(0)
+        common, own = rng.normal(1.5, 1, 500), rng.normal(0.1, 0.1, 500)
+        images = {"gaussian": common, "consistency": common + own}
+        table = runs(*((method, [values.mean()]) for method, values in images.items()))
+        result = evaluate(claim(), table, lambda row: images[row["method"]])
+        assert result.outcome == Outcome.SUPPORTED
+        (finding,) = result.findings
+        expected = stats.ttest_1samp(own, 0).confidence_interval(0.95)
+        assert finding.interval == pytest.approx(tuple(expected))
+        assert "over paired images" in finding.reason
+
+    def test_abstentions_are_added_image_by_image(self):
+        correct = {"metric": "certified_accuracy", "radius": 0.5}
+        images = {
+            ("consistency", "certified_accuracy"): np.array([1, 1, 0, 0]),
+            ("consistency", "abstention"): np.array([0, 0, 1, 1]),
+            ("gaussian", "certified_accuracy"): np.array([1, 0, 0, 0]),
+            ("gaussian", "abstention"): np.array([0, 1, 0, 0]),
+        }
+        table = pd.concat(
+            [
+                runs(("consistency", [0.5]), ("gaussian", [0.25]), **correct),
+                runs(("consistency", [0.5]), ("gaussian", [0.25]), metric="abstention"),
+            ]
+        )
+        result = evaluate(
+            claim(correct | {"add_abstention": True}),
+            table,
+            lambda row: images[row["method"], row["metric"]],
+        )
+        assert result.findings[0].difference == paired([0, 0, 1, 1])
+
+    def test_one_seed_each_is_never_steady(self):
+        table = runs(("consistency", [1.6]), ("gaussian", [1.5]))
+        change = {"relation": "steady", "threshold": 0.5}
+        found = self.outcome(table, change, image_values=lambda row: np.array([1.5, 1.6]))
+        assert found == Outcome.UNDECIDED
+
+    def test_one_seed_borrows_the_others_deviation(self):
+        (finding,) = evaluate(claim(), runs(("consistency", [1.7]), ("gaussian", LOW))).findings
+        assert finding.outcome == Outcome.SUPPORTED
+        assert finding.reason == "1 and 3 seeds, both taken to have one deviation"
+
+
+def test_claims_of_the_project_can_be_evaluated():
+    cells = [
+        runs((method, LOW), sigma=sigma)
+        for method, sigma in product(("gaussian", "macer"), (0.25, 0.5, 1.0))
+    ]
+    outcomes = {c.id: evaluate(c, pd.concat(cells)).outcome for c in claims.read()}
+    assert set(outcomes.values()) == {Outcome.NOT_RUN}
