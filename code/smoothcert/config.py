@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -23,10 +23,11 @@ from pydantic import (
     model_validator,
 )
 
-from smoothcert import datasets, methods, models
+from smoothcert import datasets, methods, models, published
 from smoothcert.errors import UserError, suggestion
 from smoothcert.methods.base import Method
 from smoothcert.point import Point
+from smoothcert.published import Wanted
 from smoothcert.settings import Section, Training
 from smoothcert.smoothing.protocol import Protocol
 
@@ -62,8 +63,8 @@ class Entry(Section):
     sigmas: list[Sigma] = Field([], validate_default=False)
     """Noise levels of this entry. Default: the experiment's."""
 
-    seeds: list[Seed] = Field([], validate_default=False)
-    """Seeds of this entry. Default: the experiment's."""
+    seeds: list[Seed] | None = None
+    """Seeds of this entry; none, as [], runs nothing. Default: the experiment's."""
 
     parameters: Method
     """The method's own parameters."""
@@ -74,6 +75,10 @@ class Entry(Section):
     logs: str | None = Field(None, min_length=1)
     """Published certification logs that stand for this entry's runs: a pattern of file names below
     the folder of the logs, in which {sigma} is the noise level. One log a seed, in order."""
+
+    published: Wanted | Literal["none"] | None = None
+    """Published numbers that this entry is to repeat: what tells them from others, on top of the
+    experiment's published; or none. Default: those of its method, if the experiment names any."""
 
     @model_validator(mode="after")
     def _lambda_has_a_meaning(self) -> Entry:
@@ -126,6 +131,16 @@ class Run:
     """For a run that is a published log: the pattern of file names, and the entry's seeds."""
 
 
+class Margin(Section):
+    """How far a number may lie from the published one and still be the same for practice."""
+
+    acr: float = Field(0.005, gt=0, lt=1)
+    """Of an average certified radius: share of the published one."""
+
+    share: float = Field(0.01, gt=0, lt=1)
+    """Of accuracies and rates of abstention: absolute; 0.01 is one percentage point."""
+
+
 class _ByName(dict[str, "Experiment"]):
     """The experiments of a configuration by name, which each of them refers to.
 
@@ -167,6 +182,12 @@ class Experiment(Section):
 
     radius_step: float = Field(0.25, gt=0)
     """Distance of the radii at which tables list certified accuracy."""
+
+    published: Wanted | None = None
+    """Published numbers to compare with, as source: jeong2020rebuttal. Default: none."""
+
+    margin: Margin = Field(default_factory=Margin)
+    """Largest differences that count as reproduced."""
 
     methods: list[AnyEntry] = Field(min_length=1)
     """The methods to compare."""
@@ -257,7 +278,36 @@ class Experiment(Section):
             "protocol": self.certification.model_dump(mode="json"),
             "configuration": self.model_dump(mode="json"),
             "runs": runs,
+            "published": list(self._published()),
         }
+
+    def _published(self) -> Iterator[dict[str, Any]]:
+        """Yield the published numbers of each cell, in the order of the methods.
+
+        Raises UserError if none or several published numbers are meant by one of a cell.
+        """
+        for entry in self.methods:
+            wanted = [one for one in (self.published, entry.published) if one is not None]
+            if not wanted or entry.published == "none":
+                continue
+            for sigma, weight in product(entry.sigmas or self.sigmas, entry.lambdas):
+                cell = {"dataset": self.dataset, "arch": self.arch, "sigma": sigma}
+                own = {"method": entry.method}
+                if len(entry.lambdas) > 1:
+                    own["settings"] = {"lambda": weight}
+                numbers = published.numbers(published.combine(Wanted(**own), *wanted, cell))
+                yield {
+                    "label": entry.title,
+                    "lambda": weight,
+                    "sigma": sigma,
+                    "settings": {
+                        **entry.training.model_dump(mode="json"),
+                        **entry.parameters.model_dump(mode="json"),
+                        "lambda": weight,
+                    },
+                    "log": entry.logs is not None,
+                    "numbers": [asdict(number) for number in numbers],
+                }
 
     def _folder(self, run: Run) -> str:
         """Return the folder of a run; imported logs lie beside the trained runs."""
@@ -271,7 +321,7 @@ class Experiment(Section):
         or names one of another arch or, unless init_head is new, number of classes.
         """
         for entry in self.methods:
-            seeds = entry.seeds or self.seeds
+            seeds = self.seeds if entry.seeds is None else entry.seeds
             log = {"pattern": entry.logs, "seeds": seeds} if entry.logs else None
             for sigma, weight, seed in product(entry.sigmas or self.sigmas, entry.lambdas, seeds):
                 yield Run(entry.title, self._point(entry, sigma, weight, seed, ()), log)
@@ -319,7 +369,7 @@ class Experiment(Section):
             if one.title == label
             and sigma in (one.sigmas or experiment.sigmas)
             and (len(one.lambdas) == 1 or weight in one.lambdas)
-            and seed in (one.seeds or experiment.seeds)
+            and seed in (experiment.seeds if one.seeds is None else one.seeds)
             and not one.logs
         ]
         if len(found) != 1:
@@ -366,11 +416,13 @@ class Config(Section):
         return experiments
 
     @model_validator(mode="after")
-    def _runs_start_from_runs(self) -> Config:
+    def _names_are_found(self) -> Config:
+        """Look up what experiments name: runs to start from, and published numbers."""
         for experiment in self.experiments:
             experiment._all.update({one.name: one for one in self.experiments})
         for experiment in self.experiments:
             list(experiment.runs())
+            list(experiment._published())
         return self
 
 
@@ -420,6 +472,14 @@ def _place(location: tuple[str | int, ...]) -> str:
 def _keys() -> set[str]:
     """Return all keys that a configuration may hold."""
     entries = get_args(get_args(AnyEntry)[0]) or (get_args(AnyEntry)[0],)
-    waiting: list[type[BaseModel]] = [Config, Experiment, Protocol, Training, *entries]
+    waiting: list[type[BaseModel]] = [
+        Config,
+        Experiment,
+        Margin,
+        Wanted,
+        Protocol,
+        Training,
+        *entries,
+    ]
     waiting += [methods.load(name) for name in methods.names()]
     return {field.alias or key for model in waiting for key, field in model.model_fields.items()}

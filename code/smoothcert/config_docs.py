@@ -56,6 +56,8 @@ def _tables() -> str:
         "Method": _merged([parts[f"Entry_{name}"] for name in methods.names()]),
         "Training": parts["Training"],
         "Certification": parts["Protocol"],
+        "Published": parts["Wanted"],
+        "Margin": parts["Margin"],
     }
     for name in methods.names():
         sections[f"Parameters of {name}"] = methods.load(name).model_json_schema()
@@ -84,7 +86,8 @@ def _section(title: str, content: _Schema) -> str:
         required = key in content.get("required", [])
         # A key without a default that is not required is a section, whose keys have theirs.
         default = "required" if required else f"`{json.dumps(value.get('default', {}))}`"
-        lines.append(f"| `{key}` | {_kind(value)} | {default} | {value['description']} |")
+        meaning = " ".join(value["description"].split())
+        lines.append(f"| `{key}` | {_kind(value)} | {default} | {meaning} |")
     if not content["properties"]:
         lines.append("No parameters.")
     return "\n".join(lines) + "\n"
@@ -119,7 +122,7 @@ def _link(part: str) -> str:
     if part.endswith("__Objective"):
         name = part.split("__")[-2]
         return f"[of {name}](#parameters-of-{name})"
-    name = {"Protocol": "certification"}.get(part, part.lower())
+    name = {"Protocol": "certification", "Wanted": "published"}.get(part, part.lower())
     return f"[{name}](#{name})"
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from smoothcert import records
-from smoothcert.analysis import metrics, published, verdicts
-from smoothcert.analysis.published import Wanted
+from smoothcert import published, records
+from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.verdicts import Kind
 from smoothcert.analysis.welch import Sample
+from smoothcert.published import Wanted
 
 SIGMAS = (0.25, 0.5, 1.0)
 

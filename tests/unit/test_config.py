@@ -238,3 +238,63 @@ class TestInitFrom:
             self.points(dataset="mnist")
         (tuned,), _ = self.points("pretraining/Gaussian", "new", dataset="mnist")
         assert tuned.training.init_from.startswith("results/mnist/")
+
+
+class TestPublished:
+    """Published numbers that an experiment names."""
+
+    @staticmethod
+    def settings(published, *methods, **changes):
+        experiment = {
+            "name": "mnist",
+            "dataset": "mnist",
+            "arch": "lenet",
+            "sigmas": [0.5],
+            "methods": [*methods] or [{"method": "gaussian"}],
+            "published": published,
+        }
+        return {"experiments": [experiment | changes]}
+
+    def cells(self, *arguments, **changes):
+        return (
+            config.read(self.settings(*arguments, **changes)).experiments[0].manifest["published"]
+        )
+
+    def test_an_entry_meets_the_numbers_of_its_method(self):
+        (cell,) = self.cells({"source": "jeong2020rebuttal"})
+        (number,) = cell["numbers"]
+        assert (number["metric"], number["printed"], number["std"]) == ("acr", "1.5581", 0.0016)
+        assert number["settings"]["epochs"] == "90"
+        assert cell["settings"]["lr"] == 0.01
+
+    def test_a_sweep_meets_the_number_of_each_weight(self):
+        method = {
+            "method": "consistency",
+            "lambda": [1, 20],
+            "published": {"settings": {"m": 2, "form": "released"}, "seeds": 1},
+        }
+        found = self.cells({"source": "jeong2020"}, method, sigmas=[1.0])
+        assert [cell["numbers"][0]["settings"]["lambda"] for cell in found] == ["1", "20"]
+        assert {n["metric"] for n in found[0]["numbers"]} >= {"acr", "certified_accuracy"}
+
+    def test_none_is_compared_with_nothing(self):
+        source = {"source": "jeong2020rebuttal"}
+        gaussian = {"method": "gaussian"}
+        pgd = {"method": "pgd", "published": "none"}
+        assert len(self.cells(source, gaussian, pgd)) == 1
+        assert self.cells(None) == []
+
+    @pytest.mark.parametrize(
+        ("published", "changes", "message"),
+        [
+            ({"source": "jeong2020rebuttal"}, {"sigmas": [0.3]}, "sigma is one of 0.25, 0.5, 1"),
+            ({"source": "jeong2020rebutal"}, {}, "did you mean 'jeong2020rebuttal'?"),
+            ({"sources": "jeong2020"}, {}, "published.sources: unknown key; did you mean 'source'"),
+            ({}, {}, "published numbers have"),
+        ],
+    )
+    def test_a_mistake_gets_one_line(self, published, changes, message):
+        with pytest.raises(UserError) as error:
+            config.read(self.settings(published, **changes))
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)

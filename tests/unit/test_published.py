@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from smoothcert.analysis import metrics, published
-from smoothcert.analysis.published import COLUMNS, FOLDER, Wanted, find, one
+from smoothcert import published
+from smoothcert.analysis import metrics
 from smoothcert.errors import UserError
+from smoothcert.published import COLUMNS, FOLDER, Wanted, find, one
 from smoothcert.smoothing.protocol import SUBSET
 
 ROW = {
@@ -82,7 +83,7 @@ class TestReading:
     def test_a_file_is_read_when_it_is_asked_for_and_without_torch_or_pandas(self):
         code = (
             "import sys\n"
-            "from smoothcert.analysis import published\n"
+            "from smoothcert import published\n"
             "assert published._read.cache_info().currsize == 0\n"
             "published.one(published.Wanted(source='jeong2020rebuttal', method='macer', sigma=1))\n"
             "assert published._read.cache_info().currsize == 1\n"

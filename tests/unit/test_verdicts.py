@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from smoothcert.analysis import verdicts
-from smoothcert.analysis.published import Entry
 from smoothcert.analysis.verdicts import Comparison, Kind, judge
 from smoothcert.analysis.welch import Sample, difference, paired
+from smoothcert.published import Entry
 
 ENTRY = Entry(
     source="jeong2020rebuttal",

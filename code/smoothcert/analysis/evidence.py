@@ -21,9 +21,9 @@ from scipy.special import chdtri
 
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
-from smoothcert.analysis.published import same
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE
 from smoothcert.analysis.welch import Difference, Sample, difference, paired
+from smoothcert.published import same
 
 ImageValues = Callable[[dict[str, Any]], np.ndarray]
 """Returns the values (images,) whose mean is ``value``, for a row of the table of runs."""

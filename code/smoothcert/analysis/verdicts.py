@@ -23,9 +23,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from smoothcert.analysis import metrics, published
-from smoothcert.analysis.published import Entry
+from smoothcert import published
+from smoothcert.analysis import metrics
 from smoothcert.analysis.welch import Difference, Sample, difference, welch
+from smoothcert.published import Entry
 
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
 """Levels of the two intervals."""

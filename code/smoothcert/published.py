@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field
 
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section
 
-FOLDER = Path(__file__).parents[3] / "config" / "published"
+FOLDER = Path(__file__).parents[2] / "config" / "published"
 
 COLUMNS = (
     "dataset", "arch", "method", "settings", "sigma", "metric", "radius", "subset", "images", "n",
@@ -146,16 +148,62 @@ def one(wanted: Wanted, folder: Path = FOLDER) -> Entry:
     return entries[0]
 
 
+def combine(*wanted: Wanted | dict[str, Any]) -> Wanted:
+    """Return what all of them ask for; later ones win."""
+    content: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    for part in wanted:
+        keys = part if isinstance(part, dict) else part.model_dump(exclude_unset=True)
+        settings |= keys.get("settings", {})
+        content |= keys
+    return Wanted(**{**content, "settings": settings})
+
+
+def numbers(wanted: Wanted, folder: Path = FOLDER) -> list[Entry]:
+    """Return the published numbers of one cell: one for each metric and radius.
+
+    Raises UserError if nothing matches, or several numbers of one metric.
+    """
+    cells = dict.fromkeys((entry.metric, entry.radius) for entry in find(wanted, folder))
+    if not cells:
+        return [one(wanted, folder)]  # which says what comes nearest
+    return [
+        one(combine(wanted, {"metric": metric, "radius": radius}), folder)
+        for metric, radius in cells
+    ]
+
+
 @cache
 def _read(folder: Path, source: str) -> tuple[Entry, ...]:
     path = folder / f"{source}.csv"
+    shared = [common for common in _training(folder) if source in common["source"]]
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            return tuple(_entries(path, csv.DictReader(handle)))
+            return tuple(_trained(e, shared) for e in _entries(path, csv.DictReader(handle)))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
+
+
+@cache
+def _training(folder: Path) -> list[dict[str, Any]]:
+    """Return the training settings that the runs of a source share."""
+    path = folder / "training.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def _trained(entry: Entry, shared: list[dict[str, Any]]) -> Entry:
+    """Return the entry with the training settings that its source's runs share."""
+    settings: dict[str, str] = {}
+    for common in shared:
+        mine = all(
+            common.get(key, getattr(entry, key)) == getattr(entry, key)
+            for key in ("dataset", "arch", "method")
+        )
+        if mine and not set(common.get("unless", [])) & set(entry.settings):
+            settings |= {key: _plain(value) for key, value in common["settings"].items()}
+    return dataclasses.replace(entry, settings={**settings, **entry.settings})
 
 
 def _entries(path: Path, rows: csv.DictReader) -> Iterator[Entry]:
