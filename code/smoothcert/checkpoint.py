@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import re
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,16 +23,58 @@ FORMAT = "smoothcert-model-1"
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """What stands in for the point of weights that were trained elsewhere.
+
+    Method and settings of their training are not known, nor is the version of the data.
+    """
+
+    dataset: str
+    arch: str
+    normalize: str
+    sigma: float
+    """Standard deviation of the training noise, on the [0, 1] pixel scale."""
+    seed: int
+    """Of the noise of certification."""
+    converted_from: str
+    """Name of the file that held the weights."""
+    sha256: str
+    """Of that file."""
+
+    def __post_init__(self):
+        if not 0 < self.sigma < math.inf:
+            raise UserError(f"sigma {self.sigma:g} is not a positive number")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed} is negative")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Return the JSON-like form, which ``converted_from`` tells from a point's."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.dataset} {self.arch} converted from {self.converted_from} "
+            f"(sha256 {self.sha256[:12]}) sigma {self.sigma:g} seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint."""
 
     path: Path
     classifier: Classifier
-    point: Point
+    point: Point | Conversion
     provenance: dict[str, Any]
 
     def refuse_other_data(self, data: Dataset) -> None:
-        """Raise UserError unless the classifier was trained on this version of the data."""
+        """Raise UserError if the classifier is known to be trained on another version of the data.
+
+        Of a converted one no version is known.
+        """
+        if isinstance(self.point, Conversion):
+            return
         if self.provenance.get("data") != data.checksum:
             raise UserError(
                 f"{self.path} was trained on other {self.point.dataset} data than these: their "
@@ -38,11 +82,13 @@ class Checkpoint:
             )
 
 
-def save(path: Path, classifier: Classifier, point: Point, provenance: dict[str, Any]) -> None:
+def save(
+    path: Path, classifier: Classifier, point: Point | Conversion, provenance: dict[str, Any]
+) -> None:
     """Write a checkpoint that ``torch.load(path, weights_only=True)`` reads.
 
-    ``provenance`` names at least ``data``, the checksum of the data set trained on, without which
-    the classifier is not certified.
+    The ``provenance`` of a point names at least ``data``, the checksum of the data set trained on,
+    without which the classifier is not certified.
     """
     content = {
         "format": FORMAT,
@@ -62,10 +108,10 @@ def load(path: Path) -> Checkpoint:
     """
     content = read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} is not a smoothcert checkpoint")
+        raise UserError(f"{path} is not a smoothcert checkpoint; make one with smoothcert convert")
     try:
         specification = models.Specification.read(content["specification"])
-        point, provenance = Point.read(content["point"]), content["provenance"]
+        point, provenance = _point(content["point"]), content["provenance"]
         state = content["state_dict"]
     except UserError:
         raise
@@ -86,6 +132,10 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, classifier.eval(), point, provenance)
 
 
+def _point(content: dict[str, Any]) -> Point | Conversion:
+    return Conversion(**content) if "converted_from" in content else Point.read(content)
+
+
 def write(path: Path, content: dict[str, Any]) -> None:
     """Save with torch, whole or not at all, and byte-identical for equal content."""
     # torch names the archive after the file, which for a temporary file is random.
@@ -101,9 +151,13 @@ def read(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
     except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted is None:
+            raise UserError(f"{path} is damaged, or no file of torch.save") from error
         raise UserError(
-            f"{path} is damaged or holds more than tensors and plain values; it is not loaded, "
-            "because unpickling it could run any code"
+            f"{path} holds {wanted[1]}, which could run any code when loaded, so it is not loaded; "
+            "if you trust its source, load it with torch (weights_only=False) and save its "
+            "state_dict alone"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

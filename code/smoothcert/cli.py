@@ -74,8 +74,35 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     _machine(command)
     _output(command, "folder for model.pt and train.tsv")
 
+    command = _command(
+        commands, "convert", _convert, "Convert weights that were trained elsewhere."
+    )
+    command.add_argument(
+        "file",
+        type=Path,
+        help="what torch.save wrote: a state_dict, bare or in a released checkpoint",
+    )
+    command.add_argument(
+        "--arch", choices=models.names(), help="network (default: what the file states)"
+    )
+    command.add_argument("--dataset", choices=datasets.names(), required=True)
+    command.add_argument(
+        "--normalize",
+        choices=get_args(Training.model_fields["normalize"].annotation),
+        required=True,
+        help="what the network expects: the data set's mean taken off and divided by its standard "
+        "deviation (standard), the mean taken off (center), or neither (none)",
+    )
+    command.add_argument(
+        "--sigma", type=float, required=True, help="noise of its training, [0, 1] pixel scale"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of the noise of certification (default: 0)"
+    )
+    _output(command, "the checkpoint to write, as in DIR/model.pt")
+
     command = _command(commands, "certify", _certify, "Certify a trained classifier.")
-    command.add_argument("model", type=Path, help="model.pt of a trained run")
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
     _add_section(command, Protocol, "protocol")
     _data_dir(command)
     _machine(command)
@@ -85,7 +112,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     _output(command, "folder for certificates.tsv and certificates.json")
 
     command = _command(commands, "predict", _predict, "Predict with a trained classifier.")
-    command.add_argument("model", type=Path, help="model.pt of a trained run")
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
     _add_section(command, Prediction, "prediction")
     _data_dir(command)
     _machine(command)
@@ -172,6 +199,20 @@ def _train(options: argparse.Namespace) -> None:
     )
     data = datasets.load(options.dataset, options.data_dir)
     train(point, data, options.output, choose(options.device, options.threads))
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from smoothcert.convert import convert
+
+    convert(
+        options.file,
+        options.output,
+        arch=options.arch,
+        dataset=options.dataset,
+        normalize=options.normalize,
+        sigma=options.sigma,
+        seed=options.seed,
+    )
 
 
 def _certify(options: argparse.Namespace) -> None:

@@ -48,20 +48,17 @@ PUBLISHED_STEP = 0.25
 DOWNLOADS = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py"}
 
 # What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
-# for digits and MNIST on a CPU). Weights in millions, for other networks those of a ResNet-50.
+# for digits and MNIST on a CPU). Weights in millions, for a network of the user's own the most.
 JOB_MEMORY = 2**30
-WEIGHTS = {"convnet8": 0.05, "lenet": 0.43, "resnet20": 0.27, "resnet110": 1.73}
-MOST_WEIGHTS = 25.6
-ROW_BYTES = 100
-
-# What a checkpoint has to state, and the keys under which other projects' files do.
-STATED = {
-    "state_dict": "weights",
-    "arch": "architecture",
-    "mean": "normalisation",
-    "dataset": "data set",
-    "sigma": "training noise",
+WEIGHTS = {
+    "convnet8": 0.05,
+    "densenet40": 0.21,
+    "lenet": 0.43,
+    "resnet110": 1.73,
+    "resnet20": 0.27,
+    "resnet50": 25.56,
 }
+ROW_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -343,7 +340,7 @@ def cost(settings: Config, machine: Machine) -> Findings:
         images = len(protocol.indices(datasets.describe(dataset).test_images))
         certification += images * (protocol.n0 + protocol.n)
         rows += images
-    weights = sum(WEIGHTS.get(point.arch, MOST_WEIGHTS) for point in _points(settings))
+    weights = sum(WEIGHTS.get(point.arch, max(WEIGHTS.values())) for point in _points(settings))
     disk = 4e6 * weights + ROW_BYTES * rows
     yield Finding(
         "note",
@@ -397,26 +394,21 @@ def examine_checkpoint(path: Path, sigma: float | None, data_dir: Path) -> list[
         trained = checkpoint.load(path)
     except UserError as error:
         return [Finding("error", str(error))]
-    return [*noise(trained, sigma), *versions(trained), *data(trained, data_dir)]
+    return [*noise(trained, sigma), *origin(trained), *data(trained, data_dir)]
 
 
 def foreign(path: Path, content: Any) -> Findings:
-    """Say what a checkpoint that is not ours leaves unsaid."""
-    from torch import Tensor
+    """Say how a file that is not ours becomes a checkpoint; raise UserError if it cannot."""
+    from smoothcert import checkpoint, convert
 
-    from smoothcert.checkpoint import FORMAT
-
-    stated = content if isinstance(content, dict) else {}
-    if stated.get("format") == FORMAT:
+    if isinstance(content, dict) and content.get("format") == checkpoint.FORMAT:
         return
-    if stated and all(isinstance(value, Tensor) for value in stated.values()):
-        stated = {"state_dict": stated}
-    missing = [what for key, what in STATED.items() if key not in stated]
-    lack = f" and does not state its {', '.join(missing)}" if missing else ""
+    convert.weights(path, content)
+    arch = "" if convert.stated_arch(content) else "--arch, "
     yield Finding(
         "error",
-        f"{path} is not a smoothcert checkpoint{lack}; load the weights into models.build of a "
-        "Specification (architecture, normalisation) and write them with checkpoint.save",
+        f"{path} is not a smoothcert checkpoint; smoothcert convert writes one with its weights, "
+        f"given {arch}--dataset, --normalize and --sigma",
     )
 
 
@@ -431,23 +423,31 @@ def noise(trained: Checkpoint, sigma: float | None) -> Findings:
         )
 
 
-def versions(trained: Checkpoint) -> Findings:
-    """Warn if the training's code or torch differ from the present ones."""
+def origin(trained: Checkpoint) -> Findings:
+    """Note what is not known of a converted classifier; warn if code or torch differ from now."""
     import torch
 
-    from smoothcert import fingerprint
+    from smoothcert import checkpoint, fingerprint
 
-    origin = trained.provenance
-    if origin.get("code") != fingerprint.of_training(trained.point):
+    point, record = trained.point, trained.provenance
+    if isinstance(point, checkpoint.Conversion):
         yield Finding(
-            "warning",
-            f"trained by other code than the present (smoothcert {origin.get('smoothcert')}, "
-            f"commit {origin.get('commit')}); train again to compare it with new runs",
+            "note",
+            f"converted from {point.converted_from} (sha256 {point.sha256}), normalize "
+            f"{point.normalize}, sigma {point.sigma:g}: as stated at its conversion; nothing in "
+            "the file tells whether that is right, nor what data it was trained on",
         )
-    if origin.get("torch") != str(torch.__version__):
+        return
+    if record.get("code") != fingerprint.of_training(point):
         yield Finding(
             "warning",
-            f"trained with torch {origin.get('torch')}, not {torch.__version__}, which may round "
+            f"trained by other code than the present (smoothcert {record.get('smoothcert')}, "
+            f"commit {record.get('commit')}); train again to compare it with new runs",
+        )
+    if record.get("torch") != str(torch.__version__):
+        yield Finding(
+            "warning",
+            f"trained with torch {record.get('torch')}, not {torch.__version__}, which may round "
             "otherwise; install that version, or train again, to compare it with new runs",
         )
 
@@ -460,16 +460,9 @@ def data(trained: Checkpoint, data_dir: Path) -> Findings:
         yield from absent
         return
     try:
-        checksum = datasets.load(name, data_dir).checksum
+        trained.refuse_other_data(datasets.load(name, data_dir))
     except UserError as error:
         yield Finding("error", str(error))
-        return
-    if checksum != trained.provenance.get("data"):
-        yield Finding(
-            "error",
-            f"trained on other {name} data than those in {data_dir}: their checksums differ; "
-            "train again, or set --data-dir to the data it was trained on",
-        )
 
 
 def _one_line(error: Exception) -> str:

@@ -18,6 +18,9 @@ def test_depth_and_size_are_those_of_the_paper(layers, weights):
     assert sum(m.kernel_size == (1, 1) for m in convolutions) == 2
     assert sum(p.numel() for p in network.parameters()) == weights
     assert network.eval()(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    changes = {key for key in network.state_dict() if "downsample" in key and "weight" in key}
+    stages = ("layer2.0", "layer3.0")  # named as in the authors' files
+    assert changes == {f"{stage}.downsample.{part}.weight" for stage in stages for part in (0, 1)}
 
 
 def test_convolutions_start_from_the_fan_out():

@@ -185,11 +185,12 @@ class TestMachines:
 
 
 def test_weights_are_those_of_the_networks():
-    sizes = {"convnet8": (1, 8), "lenet": (1, 28)}
+    shapes = {"convnet8": (1, 8, 10), "lenet": (1, 28, 10), "resnet50": (3, 224, 1000)}
+    assert set(doctor.WEIGHTS) == set(models.names())
     for arch, millions in doctor.WEIGHTS.items():
-        channels, size = sizes.get(arch, (3, 32))
-        shape = (0.0,) * channels, (1.0,) * channels
-        network = models.build(models.Specification(arch, channels, size, 10, *shape))
+        channels, size, classes = shapes.get(arch, (3, 32, 10))
+        constants = (0.0,) * channels, (1.0,) * channels
+        network = models.build(models.Specification(arch, channels, size, classes, *constants))
         count = sum(parameter.numel() for parameter in network.parameters())
         assert count / 1e6 == pytest.approx(millions, abs=0.01)
 
@@ -317,13 +318,13 @@ class TestCheckpoints:
         [
             ("code", "warning: trained by other code than the present (smoothcert 0.0.1, commit"),
             ("torch", "warning: trained with torch another, not "),
-            ("data", "error: trained on other digits data than those in "),
+            ("data", "error: {model} was trained on other digits data than these: their checksums"),
         ],
     )
     def test_another_origin(self, model, key, line):
         self.change(model, "provenance", **{key: "another"})
         (found,) = lines(doctor.examine([model]))
-        assert found.startswith(line)
+        assert found.startswith(line.format(model=model))
 
     def test_data_that_are_not_there(self, model, tmp_path):
         point = checkpoint.read(model)["point"] | {"dataset": "mnist", "arch": "lenet"}
@@ -344,32 +345,41 @@ class TestCheckpoints:
         assert "is not the original file" in line
 
     @pytest.mark.parametrize(
-        ("content", "lack"),
+        ("content", "end"),
         [
             (
-                {"arch": "cifar_resnet110", "state_dict": {}, "epoch": 90},
-                " and does not state its normalisation, data set, training noise;",
+                {"arch": "cifar_resnet110", "state_dict": {"1.fc.bias": torch.zeros(2)}},
+                "smoothcert convert writes one with its weights, given --dataset, --normalize and "
+                "--sigma",
             ),
             (
                 {"1.conv1.weight": torch.zeros(2)},
-                " and does not state its architecture, normalisation, data set, training noise;",
+                "its weights, given --arch, --dataset, --normalize and --sigma",
             ),
             (
                 [1, 2],
-                " and does not state its weights, architecture, normalisation, data set, training",
-            ),
-            (
-                dict.fromkeys(doctor.STATED, 0),
-                " checkpoint; load the weights",
+                "holds no weights: neither a state_dict under state_dict or net nor a bare one",
             ),
         ],
     )
-    def test_foreign_ones(self, tmp_path, content, lack):
+    def test_foreign_ones(self, tmp_path, content, end):
         torch.save(content, tmp_path / "theirs.pth.tar")
         (line,) = lines(doctor.examine([tmp_path / "theirs.pth.tar"]))
         assert line.startswith("error: ")
-        assert "is not a smoothcert checkpoint" in line
-        assert lack in line
+        assert line.endswith(end)
+
+    def test_converted_ones(self, tmp_path):
+        network = models.build(models.Specification.of("convnet8", datasets.describe("digits")))
+        torch.save(network.network.state_dict(), tmp_path / "theirs.pt")
+        cli.main(
+            ["convert", str(tmp_path / "theirs.pt"), "--arch=convnet8", "--dataset=digits",
+             "--normalize=none", "--sigma=0.25", f"--output={tmp_path / 'model.pt'}"]
+        )  # fmt: skip
+        found = lines(doctor.examine([tmp_path / "model.pt"], sigma=0.5))
+        assert found[0].startswith("warning: trained with noise of sigma 0.25, to be smoothed")
+        assert found[1].startswith("note: converted from theirs.pt (sha256 ")
+        assert "normalize none, sigma 0.25" in found[1]
+        assert len(found) == 2
 
     def test_unreadable_ones(self, tmp_path, model):
         (line,) = lines(doctor.examine([tmp_path / "absent.pt"]))

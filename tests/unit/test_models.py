@@ -1,7 +1,10 @@
 """The networks of the papers: their sizes, their layers' names, what they refuse."""
 
+import importlib
+
 import pytest
 import torch
+from torchvision.models import resnet50
 
 from smoothcert import datasets, models
 from smoothcert.errors import UserError
@@ -11,10 +14,25 @@ def build(arch, dataset):
     return models.build(models.Specification.of(arch, datasets.describe(dataset)))
 
 
+def sized(arch, channels=3, classes=10, more=0):
+    """Build a network for images of its own size, or larger ones."""
+    size = importlib.import_module(f"smoothcert.models.{arch}").SIZE + more
+    shape = (0.0,) * channels, (1.0,) * channels
+    return models.build(models.Specification(arch, channels, size, classes, *shape))
+
+
+def count(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def shapes(network):
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
 def test_lenet_is_the_papers():
     """431,080 weights in conv1, conv2, fc1 and fc2, as in the authors' checkpoints."""
     network = build("lenet", "mnist").network
-    assert sum(weight.numel() for weight in network.parameters()) == 431_080
+    assert count(network) == 431_080
     layers = {name.split(".")[0] for name in network.state_dict()}
     assert layers == {"conv1", "conv2", "fc1", "fc2"}
 
@@ -28,6 +46,67 @@ def test_pooling_before_the_relu_changes_nothing():
     torch.testing.assert_close(network(images), expected)
 
 
+def test_densenet40_is_the_papers():
+    """211,978 weights, named as in the authors' release, without convolutions between blocks."""
+    network = build("densenet40", "cifar10").network
+    assert count(network) == 211_978
+    width, expected = 24, {"features.conv0": (24, 3, 3, 3)}
+    for block in (1, 2, 3):
+        for layer in range(1, 7):
+            name = f"features.block{block}.layer{layer}"
+            expected[f"{name}.brc_1.norm"] = (width,)
+            expected[f"{name}.brc_1.conv"] = (48, width, 1, 1)
+            expected[f"{name}.brc_2.norm"] = (48,)
+            expected[f"{name}.brc_2.conv"] = (12, 48, 3, 3)
+            width += 12
+    expected |= {"features.norm_last": (240,), "classifier": (10, 240)}
+    found = shapes(network)
+    assert {k.removesuffix(".weight"): found[k] for k in found if k.endswith("weight")} == expected
+
+
+def test_densenet40_starts_from_the_fan_out():
+    torch.manual_seed(0)
+    layer = build("densenet40", "cifar10").network.features.block3.layer6
+    assert layer.brc_1.conv.weight.std().item() == pytest.approx((2 / 48) ** 0.5, rel=0.05)
+    assert layer.brc_2.conv.weight.std().item() == pytest.approx((2 / 9 / 12) ** 0.5, rel=0.05)
+
+
+def test_densenet40_layer_by_layer():
+    torch.manual_seed(0)
+    network, images = build("densenet40", "cifar10").network, torch.rand(2, 3, 32, 32)
+    network(torch.rand(64, 3, 32, 32))  # in train mode: moves the running statistics
+    state, compute = network.eval().state_dict(), torch.nn.functional
+
+    def normalised(name, hidden):
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return compute.relu(compute.batch_norm(hidden, *(state[f"{name}.{p}"] for p in parts)))
+
+    hidden = compute.conv2d(images, state["features.conv0.weight"], padding=1)
+    for block in (1, 2, 3):
+        if block > 1:
+            hidden = compute.avg_pool2d(hidden, 2)
+        for layer in range(1, 7):
+            new = hidden
+            for part in ("brc_1", "brc_2"):
+                name = f"features.block{block}.layer{layer}.{part}"
+                kernel = state[f"{name}.conv.weight"]
+                padding = kernel.shape[-1] // 2
+                new = compute.conv2d(normalised(f"{name}.norm", new), kernel, padding=padding)
+            hidden = torch.cat([hidden, new], 1)
+    hidden = compute.avg_pool2d(normalised("features.norm_last", hidden), 8).flatten(1)
+    expected = compute.linear(hidden, state["classifier.weight"], state["classifier.bias"])
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_resnet50_is_torchvisions():
+    """25,557,032 weights for 1,000 classes."""
+    network = sized("resnet50", classes=1000).network
+    assert count(network) == 25_557_032
+    assert shapes(network) == shapes(resnet50(weights=None))
+    with pytest.raises(UserError, match="arch resnet50 takes images of 3 channels, not 1"):
+        sized("resnet50", channels=1)
+
+
 def test_normalisation_is_a_part_of_the_classifier():
     classifier = build("resnet20", "cifar10").eval()
     images = torch.rand(2, 3, 32, 32)
@@ -39,8 +118,6 @@ def test_normalisation_is_a_part_of_the_classifier():
 
 @pytest.mark.parametrize("arch", models.names())
 def test_images_of_another_size_are_refused(arch):
-    right = {"convnet8": "digits", "lenet": "mnist"}.get(arch, "cifar10")
-    build(arch, right)
-    wrong = "cifar10" if right != "cifar10" else "mnist"
+    sized(arch)
     with pytest.raises(UserError, match="choose another arch"):
-        build(arch, wrong)
+        sized(arch, more=1)

@@ -7,7 +7,7 @@ from smoothcert import models
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.seeds import derive_seed
-from smoothcert.smoothing import noise
+from smoothcert.smoothing import backends, noise
 from smoothcert.smoothing.sampling import Sampler
 
 SIGMA, SEED, N = 0.5, 3, 250
@@ -31,14 +31,17 @@ def _threads():
 
 def classifier(arch: str) -> Classifier:
     """Return a network with random weights whose votes fall on several classes."""
-    channels, size = (1, 28) if arch == "lenet" else (3, 32)
+    channels, size = {"lenet": (1, 28), "resnet50": (3, 224)}.get(arch, (3, 32))
     torch.manual_seed(0)
     network = models.build(
         models.Specification(arch, channels, size, 10, (0.5,) * channels, (0.25,) * channels)
     ).eval()
-    last = network.network.fc2 if arch == "lenet" else network.network.fc
+    *_, last = (module for module in network.modules() if isinstance(module, torch.nn.Linear))
+    few = 64 if size < 100 else 8
     with torch.no_grad():
-        logits = network(torch.rand(64, channels, size, size) + torch.randn(64, 1, size, size) / 2)
+        logits = network(
+            torch.rand(few, channels, size, size) + torch.randn(few, 1, size, size) / 2
+        )
         last.bias -= logits.mean(0)
     return network
 
@@ -100,6 +103,22 @@ def test_back_ends_agree(precision, turned):
         for evaluation in ((precision, "openvino"), ("fp32", "torch"))
     )
     assert (counts - expected).abs().sum() / 2 <= turned * expected.sum()
+
+
+@pytest.mark.parametrize(("arch", "votes"), [("densenet40", 100), ("resnet50", 8)])
+def test_back_ends_agree_on_deep_networks(arch, votes, monkeypatch):
+    for size in ("chunk", "batch"):
+        monkeypatch.setattr(backends.OpenVino, size, votes)
+    network = classifier(arch)
+    pixels = images(network)[:2]
+    counts, expected = (
+        Sampler(network, SIGMA, SEED, torch.device("cpu"), "fp32", backend).counts(
+            pixels, INDICES[:2], "estimate", votes
+        )
+        for backend in ("openvino", "torch")
+    )
+    assert (expected > 0).sum() > 4  # else they would agree by chance
+    assert (counts - expected).abs().sum() / 2 <= 1
 
 
 def test_stages_seeds_and_images_have_their_own_noise():

@@ -61,7 +61,9 @@ def test_one_line(smoothcert, arguments, message):
 
 def test_a_checkpoint_that_is_none(smoothcert, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"not a checkpoint")
-    assert "model.pt is damaged or holds more" in smoothcert("certify", "model.pt", "--output", "c")
+    assert "model.pt is damaged, or no file of torch.save" in smoothcert(
+        "certify", "model.pt", "--output", "c"
+    )
 
 
 def test_a_corrupt_data_file(smoothcert, tmp_path, mnist_dir):

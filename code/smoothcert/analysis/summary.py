@@ -20,8 +20,9 @@ RADIUS_STEP = 0.05
 def summarize(certificates: Path) -> None:
     """Write ``summary.json`` into the folder ``certificates``, which lies in its run's folder.
 
-    Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images.
-    Raises UserError if the certificates or the training log are missing or damaged.
+    Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images;
+    ``training`` is null for a converted classifier, whose training is not known. Raises UserError
+    if the certificates or the training log are missing or damaged.
     """
     table, description = records.read(certificates)
     if description["shard"] != "1/1":
@@ -33,7 +34,6 @@ def summarize(certificates: Path) -> None:
             f"{certificates} is of mode radius, which knows no ACR: the mean of its column correct "
             "where radius is above 0 is all it tells"
         )
-    log = read_training(certificates.parent)
     point, protocol = description["point"], description["protocol"]
     cap = largest_radius(protocol["n"], protocol["alpha"], point["sigma"])
     radii = metrics.radii(RADIUS_STEP, cap)
@@ -46,7 +46,6 @@ def summarize(certificates: Path) -> None:
         return {name: means[quantity], f"{name}_standard_error": errors[quantity]}
 
     clean, *curve = (q for q in quantities if q.metric == metrics.CERTIFIED)
-    last = log.iloc[-1]
     summary: dict[str, Any] = {
         "point": point,
         "protocol": protocol,
@@ -67,15 +66,24 @@ def summarize(certificates: Path) -> None:
             "seconds_per_image": float(table["time"].mean()),
             "provenance": description["provenance"],
         },
-        "training": {
-            "seconds": float(log["seconds"].sum()),
-            "epochs": len(log),
-            "final_loss": float(last["loss"]),
-            "final_noisy_accuracy": float(last["noisy_accuracy"]),
-            "provenance": description["model"]["provenance"],
-        },
+        "training": _training(certificates.parent, description),
     }
     files.write_json(certificates / SUMMARY, summary)
+
+
+def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | None:
+    """Return costs and outcome of the run's training, or None for a converted classifier."""
+    if "converted_from" in description["point"]:
+        return None
+    log = read_training(folder)
+    last = log.iloc[-1]
+    return {
+        "seconds": float(log["seconds"].sum()),
+        "epochs": len(log),
+        "final_loss": float(last["loss"]),
+        "final_noisy_accuracy": float(last["noisy_accuracy"]),
+        "provenance": description["model"]["provenance"],
+    }
 
 
 def _known(value: float) -> float | None:

@@ -45,15 +45,15 @@ class _Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
+        self.downsample = nn.Sequential()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
+            self.downsample = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = functional.relu(self.bn1(self.conv1(inputs)))
-        return functional.relu(self.bn2(self.conv2(hidden)) + self.shortcut(inputs))
+        return functional.relu(self.bn2(self.conv2(hidden)) + self.downsample(inputs))
 
 
 def _stage(blocks: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
