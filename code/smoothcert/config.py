@@ -443,7 +443,7 @@ def explain(error: ValidationError) -> str:
     place = _place(first["loc"])
     key = str(first["loc"][-1]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key{suggestion(key, _keys())}"
+        return f"{place}: unknown key{suggestion(key, _keys(first['loc']))}"
     if first["type"] == "missing":
         return f"{place}: this key is required"
     if first["type"] == "union_tag_not_found":
@@ -469,17 +469,11 @@ def _place(location: tuple[str | int, ...]) -> str:
     return place.removeprefix(".")
 
 
-def _keys() -> set[str]:
-    """Return all keys that a configuration may hold."""
+def _keys(location: tuple[str | int, ...]) -> set[str]:
+    """Return the keys that a configuration may hold, near the location of an error."""
+    if "published" in location:
+        return set(Wanted.model_fields)
     entries = get_args(get_args(AnyEntry)[0]) or (get_args(AnyEntry)[0],)
-    waiting: list[type[BaseModel]] = [
-        Config,
-        Experiment,
-        Margin,
-        Wanted,
-        Protocol,
-        Training,
-        *entries,
-    ]
+    waiting: list[type[BaseModel]] = [Config, Experiment, Margin, Protocol, Training, *entries]
     waiting += [methods.load(name) for name in methods.names()]
     return {field.alias or key for model in waiting for key, field in model.model_fields.items()}
