@@ -292,19 +292,21 @@ class Experiment(Section):
                 continue
             for sigma, weight in product(entry.sigmas or self.sigmas, entry.lambdas):
                 cell = {"dataset": self.dataset, "arch": self.arch, "sigma": sigma}
-                own = {"method": entry.method}
-                if len(entry.lambdas) > 1:
-                    own["settings"] = {"lambda": weight}
-                numbers = published.numbers(published.combine(Wanted(**own), *wanted, cell))
+                meant = published.combine({"method": entry.method}, *wanted, cell)
+                settings = {
+                    **entry.training.model_dump(mode="json"),
+                    **entry.parameters.model_dump(mode="json"),
+                    "lambda": weight,
+                }
+                try:
+                    numbers = published.numbers(meant, settings)
+                except UserError as error:
+                    raise UserError(f"experiment {self.name}, {entry.title}: {error}") from error
                 yield {
                     "label": entry.title,
                     "lambda": weight,
                     "sigma": sigma,
-                    "settings": {
-                        **entry.training.model_dump(mode="json"),
-                        **entry.parameters.model_dump(mode="json"),
-                        "lambda": weight,
-                    },
+                    "settings": settings,
                     "log": entry.logs is not None,
                     "numbers": [asdict(number) for number in numbers],
                 }

@@ -159,18 +159,32 @@ def combine(*wanted: Wanted | dict[str, Any]) -> Wanted:
     return Wanted(**{**content, "settings": settings})
 
 
-def numbers(wanted: Wanted, folder: Path = FOLDER) -> list[Entry]:
+def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> list[Entry]:
     """Return the published numbers of one cell: one for each metric and radius.
 
-    Raises UserError if nothing matches, or several numbers of one metric.
+    Of several, those whose settings are all among ``settings``, ours, are meant. Raises UserError
+    if nothing matches, or several numbers of one metric.
     """
-    cells = dict.fromkeys((entry.metric, entry.radius) for entry in find(wanted, folder))
-    if not cells:
+    groups: dict[tuple, list[Entry]] = {}
+    for entry in find(wanted, folder):
+        groups.setdefault((entry.metric, entry.radius), []).append(entry)
+    if not groups:
         return [one(wanted, folder)]  # which says what comes nearest
-    return [
-        one(combine(wanted, {"metric": metric, "radius": radius}), folder)
-        for metric, radius in cells
-    ]
+    found = []
+    for (metric, radius), entries in groups.items():
+        ours = [entry for entry in entries if _trained_with(settings, entry)]
+        for candidates in (entries, ours):
+            if len(candidates) == 1:
+                found += candidates
+                break
+        else:
+            found.append(one(combine(wanted, {"metric": metric, "radius": radius}), folder))
+    return found
+
+
+def _trained_with(settings: dict[str, Any], entry: Entry) -> bool:
+    told = {key: value for key, value in entry.settings.items() if key not in SELECTION}
+    return all(same(settings.get(key), value) for key, value in told.items())
 
 
 @cache

@@ -92,6 +92,8 @@ class Experiment:
     configuration: dict[str, Any]
     """The experiment's section of the configuration, to be shown."""
     runs: tuple[Run, ...]
+    published: tuple[dict[str, Any], ...] = ()
+    """The published numbers of each cell, as the manifest has them."""
 
     @property
     def rows(self) -> list[Row]:
@@ -190,6 +192,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         protocol=protocol,
         configuration=content["configuration"],
         runs=runs,
+        published=tuple(content["published"]),
     )
 
 

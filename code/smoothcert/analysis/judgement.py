@@ -1,0 +1,133 @@
+"""The verdicts of an experiment: its cells beside the published numbers that it names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smoothcert.analysis import metrics, verdicts
+from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.verdicts import Comparison, Verdict
+from smoothcert.analysis.welch import Sample
+from smoothcert.published import Entry
+from smoothcert.records import ABSTAIN
+
+COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)
+"""The metrics that certificates give; publications also print PREDICT's and training times."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row at one sigma, and the published numbers that it is to repeat."""
+
+    label: str
+    weight: float
+    sigma: float
+    settings: dict[str, Any]
+    log: bool
+    """Whether the cell's runs are published logs."""
+    numbers: tuple[Entry, ...]
+
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Cell:
+        """Return the cell from its form in the manifest."""
+        numbers = (Entry(**number) for number in content["numbers"])
+        return cls(
+            label=content["label"],
+            weight=content["lambda"],
+            sigma=content["sigma"],
+            settings=content["settings"],
+            log=content["log"],
+            numbers=tuple(number for number in numbers if number.metric in COMPARED),
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell, one of its published numbers, and the verdict; None if nothing was run."""
+
+    cell: Cell
+    number: Entry
+    verdict: Verdict | None
+
+
+def judge(experiment: Experiment) -> list[Judged]:
+    """Return the verdicts on all cells, in the order of the configuration.
+
+    A run of ours is compared with the printed mean and deviation or, where the experiment holds
+    logs of the very runs behind them, with those on our test images. A log itself is recomputed;
+    on a part of its images it stands for the published run alone and gets no verdict.
+    """
+    cells = [Cell.read(content) for content in experiment.published]
+    samples = [_samples(experiment, cell) for cell in cells]
+    logs = {
+        _key(number): sample
+        for cell, row in zip(cells, samples, strict=True)
+        if cell.log
+        for number, sample in zip(cell.numbers, row, strict=True)
+    }
+    judged: list[Judged] = []
+    compared: dict[int, Comparison] = {}
+    for cell, row in zip(cells, samples, strict=True):
+        for number, ours in zip(cell.numbers, row, strict=True):
+            if cell.log and number.subset != experiment.protocol.subset:
+                continue
+            if not cell.log and ours is not None:
+                log = logs.get(_key(number))
+                compared[len(judged)] = _comparison(experiment, cell, number, ours, log)
+            verdict = verdicts.recompute(ours, number) if cell.log else None
+            judged.append(Judged(cell, number, verdict))
+    for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
+        judged[place] = replace(judged[place], verdict=verdict)
+    return judged
+
+
+def _key(number: Entry) -> tuple:
+    return (number.source, number.table, number.sigma, number.metric, number.radius)
+
+
+def _samples(experiment: Experiment, cell: Cell) -> list[Sample | None]:
+    """Return the runs' values for each number of the cell; None without runs or if unknown."""
+    runs = [
+        run.read_certificates()
+        for run in experiment.runs
+        if (run.row.label, run.point.weight, run.point.sigma)
+        == (cell.label, cell.weight, cell.sigma)
+    ]
+    columns = [[_value(run, number) for run in runs] for number in cell.numbers]
+    return [Sample.of(c) if c and np.isfinite(c).all() else None for c in columns]
+
+
+def _value(certificates: pd.DataFrame, number: Entry) -> float:
+    """Return the number's metric with radii rounded as those behind it were."""
+    if number.metric == metrics.ABSTENTION:
+        unknown = metrics.evaluated_only(certificates)
+        return math.nan if unknown else float((certificates["predict"] == ABSTAIN).mean())
+    rounded = certificates.assign(radius=metrics.round_radii(certificates["radius"], number.radii))
+    if number.metric == metrics.ACR:
+        return float(metrics.credited_radius(rounded).mean())
+    return float(metrics.certified(rounded, [number.radius]).mean())
+
+
+def _comparison(
+    experiment: Experiment, cell: Cell, number: Entry, ours: Sample, log: Sample | None
+) -> Comparison:
+    protocol, margin = experiment.protocol, experiment.configuration["margin"]
+    # The logs' values on our images stand in for the printed ones, whatever our subset.
+    on_ours = log is not None and log.seeds == number.seeds
+    theirs = log if on_ours else verdicts.printed(number)
+    subset = number.subset if on_ours else protocol.subset
+    differs = verdicts.differences(number, subset, protocol.n, protocol.alpha, cell.settings)
+    if protocol.mode == "staged":
+        differs += ("mode (ours staged, theirs fixed)",)
+    return Comparison(
+        ours,
+        theirs,
+        verdicts.margin(number.metric, theirs.mean, margin["acr"], margin["share"]),
+        differs,
+        number.best_of,
+    )
