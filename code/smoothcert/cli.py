@@ -156,6 +156,13 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     _manifest(command)
     _output(command, "folder for the figures: SVG, PDF and PNG")
 
+    command = _command(commands, "compare", _compare, "Compare two sets of certificates.")
+    command.add_argument("left", type=Path, metavar="A", help="a folder of results, or a .tsv")
+    command.add_argument("right", type=Path, metavar="B", help="the same; a published log too")
+    command.add_argument(
+        "--images", type=int, default=10, help="list so many of the images that differ most"
+    )
+
     command = _command(commands, "report", _report, "Write an experiment's report page.")
     _manifest(command)
     command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
@@ -281,6 +288,12 @@ def _figures(options: argparse.Namespace) -> None:
     from smoothcert.analysis.figures import draw_figures
 
     draw_figures(options.experiment, options.output)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from smoothcert.analysis.compare import compare
+
+    print(compare(options.left, options.right, options.images), end="")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -1,0 +1,151 @@
+"""Two sets of certificates side by side: cell by cell, and image by image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from smoothcert import files, records
+from smoothcert.analysis import metrics
+from smoothcert.analysis.welch import Difference, Sample, difference, paired
+from smoothcert.errors import UserError
+
+LEVEL = 0.95
+"""Confidence level of the intervals."""
+UNLIMITED = 2**31
+"""More images than any table has."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A cell of one side: its runs' certificates, one table a seed, all of the same images."""
+
+    paths: list[Path]
+    tables: list[pd.DataFrame]
+    protocol: dict | None
+    """None for a log, which does not say."""
+
+
+def compare(left: Path, right: Path, images: int = 10) -> str:
+    """Return the comparison as text.
+
+    Either side is a table of certificates (.tsv; ours, or a published log) or a folder, below
+    which every ``certificates.tsv`` counts. Runs in folders seed-* beside each other are seeds of
+    one cell. Cells of equal paths are compared, or else the only cells of both sides. ``images`` is
+    how many of the images that differ most are listed.
+
+    Raises UserError if a side holds no certificates, if nothing pairs, or if the two are of
+    different protocols or images: such numbers are not comparable.
+    """
+    a, b = dict(_cells(left)), dict(_cells(right))
+    lines = [f"A: {left}", f"B: {right}", f"Differences are B - A; intervals are of {LEVEL:.0%}."]
+    if len(a) == len(b) == 1:
+        return "\n".join([*lines, "", *_pair("", *a.values(), *b.values(), images)]) + "\n"
+    common = [name for name in a if name in b]
+    if not common:
+        raise UserError(f"{left} and {right} have no cell in common; name two cells, or two tables")
+    for name in common:
+        lines += ["", *_pair(name, a[name], b[name], images)]
+    lines += [f"only in A: {name}" for name in a if name not in b]
+    lines += [f"only in B: {name}" for name in b if name not in a]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(path: Path) -> Iterator[tuple[str, Side]]:
+    """Yield the cells of a side: a name that both sides would give it, and its runs."""
+    if path.is_file():
+        yield path.name, Side([path], [records.read_table(path, UNLIMITED, partial=True)], None)
+        return
+    groups = defaultdict(list)
+    for table in sorted(path.rglob(records.TABLE)):
+        folder = table.parent.relative_to(path)
+        parts = ["seed-*" if part.startswith("seed-") else part for part in folder.parts]
+        groups["/".join(parts)].append(table.parent)
+    if not groups:
+        raise UserError(f"{path} is no table of certificates, and there is none below it")
+    for name, folders in groups.items():
+        tables = [records.read(folder)[0] for folder in folders]
+        protocol = files.read_json(folders[0] / records.DESCRIPTION)["protocol"]
+        yield name, Side(folders, tables, protocol)
+
+
+def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
+    a, b = _on(b, a), _on(a, b)
+    _refuse_incomparable(name, a, b)
+    count = len(a.tables[0])
+    yield f"{name or 'A and B'}: {count:,} images, {len(a.tables)} and {len(b.tables)} seeds"
+    quantities = {
+        "ACR": metrics.credited_radius,
+        "clean accuracy": lambda table: metrics.certified(table, [0.0])[:, 0].astype(float),
+        "abstention": lambda table: (table["predict"] == records.ABSTAIN).to_numpy(float),
+    }
+    for title, values in quantities.items():
+        left, right = (np.array([values(table) for table in side.tables]) for side in (a, b))
+        over, basis = _difference(left, right)
+        low, high = over.interval(LEVEL)
+        verdict = "differs" if low > 0 or high < 0 else "no difference shown"
+        yield (
+            f"  {title:<14}  A {left.mean():.4f}  B {right.mean():.4f}  "
+            f"difference {over.value:+.4f} [{low:+.4f}, {high:+.4f}] {basis}: {verdict}"
+        )
+    yield from _images(a, b, images)
+
+
+def _on(other: Side, side: Side) -> Side:
+    """Return the side; of a log, only the other side's images."""
+    if side.protocol is not None:
+        return side
+    images = other.tables[0]["idx"]
+    tables = [t[t["idx"].isin(images)].reset_index(drop=True) for t in side.tables]
+    return replace(side, tables=tables)
+
+
+def _difference(left: np.ndarray, right: np.ndarray) -> tuple[Difference, str]:
+    """Return B - A from values (seeds, images), and what its error is over."""
+    over = difference(Sample.of(right.mean(1)), Sample.of(left.mean(1)))
+    if over is None:
+        return paired(right[0] - left[0]), "over images, the seeds' own error left out"
+    return over, "over seeds, one side's deviation assumed" if over.assumed else "over seeds"
+
+
+def _images(a: Side, b: Side, images: int) -> Iterator[str]:
+    """Yield how many images differ, and those whose mean radius differs most."""
+    left, right = (
+        np.mean([metrics.credited_radius(table) for table in side.tables], 0) for side in (a, b)
+    )
+    change = right - left
+    order = np.argsort(-np.abs(change), kind="stable")[:images]
+    yield (
+        f"  images: {int((change > 0).sum()):,} with a larger radius in B, "
+        f"{int((change < 0).sum()):,} with a smaller one, {int((change == 0).sum()):,} alike"
+    )
+    index = a.tables[0]["idx"].to_numpy()
+    label = a.tables[0]["label"].to_numpy()
+    for i in order[change[order] != 0]:
+        yield (
+            f"    image {index[i]} (label {label[i]}): radius x correct "
+            f"{left[i]:.4f} -> {right[i]:.4f} ({change[i]:+.4f})"
+        )
+
+
+def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
+    place = f"{name}: " if name else ""
+    first = a.tables[0]["idx"].tolist()
+    for side in (a, b):
+        for path, table in zip(side.paths, side.tables, strict=True):
+            if table["idx"].tolist() != first:
+                raise UserError(
+                    f"{place}{path} has other images than {a.paths[0]}; certify one subset"
+                )
+    if a.protocol and b.protocol:
+        for key in ("n0", "n", "alpha", "mode", "radius"):
+            if a.protocol.get(key) != b.protocol.get(key):
+                raise UserError(
+                    f"{place}A has {key} {a.protocol.get(key)} and B {b.protocol.get(key)}: "
+                    "certificates of different protocols are not comparable"
+                )

@@ -1,0 +1,108 @@
+"""Comparing two sets of certificates: by cell, by image, and refusals."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smoothcert import cli, files
+from smoothcert.analysis.compare import compare
+from smoothcert.errors import UserError
+
+N = 200
+
+
+def table(seed, shift=0.0, images=range(N)):
+    rng = np.random.default_rng(seed)
+    radii = np.round(0.4 + 0.1 * rng.random(N) + shift, 4)[list(images)]
+    return pd.DataFrame(
+        {"idx": list(images), "label": 3, "predict": 3, "radius": radii, "correct": 1, "time": 1.0}
+    )
+
+
+def write(root, name, content, **protocol):
+    folder = root / name
+    files.make_folder(folder)
+    content.to_csv(folder / "certificates.tsv", sep="\t", index=False)
+    files.write_json(
+        folder / "certificates.json",
+        {"images": len(content), "protocol": {"n": 1000, "alpha": 0.001, "n0": 100} | protocol},
+    )
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Two folders with a cell of three seeds that differs by 0.05, and one that does not."""
+    for side, shift in (("a", 0.0), ("b", 0.05)):
+        for seed in range(3):
+            write(tmp_path / side, f"x/seed-{seed}/c", table(seed, shift))
+            write(tmp_path / side, f"y/seed-{seed}/c", table(10 * seed + (side == "b")))
+    write(tmp_path / "b", "z/seed-0/c", table(1))
+    return tmp_path / "a", tmp_path / "b"
+
+
+def line(text, words):
+    return next(one for one in text.splitlines() if words in one)
+
+
+def test_cells_of_equal_paths_are_compared(sides):
+    text = compare(*sides)
+    x, y = text.split("x/seed-*/c: ")[1].split("y/seed-*/c: ")
+    assert x.startswith("200 images, 3 and 3 seeds")
+    difference, low, high = map(
+        float, re.search(r"(\+0\.\d+) \[(.*), (.*)\] over seeds: differs", line(x, "ACR")).groups()
+    )
+    assert difference == 0.05
+    assert low < 0.05 < high
+    assert "no difference shown" in line(y, "ACR")
+    assert "only in B: z/seed-*/c" in text
+    assert "200 with a larger radius in B, 0 with a smaller one" in x
+
+
+def test_the_images_that_differ_most_come_first(tmp_path):
+    changed = table(0)
+    changed.loc[17, "correct"] = 0
+    changed.loc[99, "radius"] += 0.2
+    write(tmp_path / "a", "seed-0", table(0))
+    write(tmp_path / "b", "seed-0", changed)
+    text = compare(tmp_path / "a", tmp_path / "b")
+    listed = re.findall(r"image (\d+) \(label 3\).*\(([+-].*)\)", text)
+    assert [image for image, _ in listed] == ["17", "99"]
+    assert listed[1][1] == "+0.2000"
+    assert "over images, the seeds' own error left out" in line(text, "ACR")
+    assert "198 alike" in text
+
+
+def test_a_log_counts_with_the_images_of_the_other_side(tmp_path):
+    write(tmp_path / "ours", "seed-0", table(0, images=range(0, N, 10)))
+    log = tmp_path / "log.tsv"
+    table(0).assign(time="0:00:01.5").to_csv(log, sep="\t", index=False)
+    text = compare(tmp_path / "ours", log)
+    assert "20 images, 1 and 1 seeds" in text
+    assert "20 alike" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "protocol", "message"),
+    [
+        (table(0), {"n": 10_000}, "A has n 1000 and B 10000"),
+        (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
+        (table(0, images=range(0, N, 2)), {}, "has other images"),
+    ],
+)
+def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message):
+    write(tmp_path / "a", "seed-0", table(0))
+    write(tmp_path / "b", "seed-0", content, **protocol)
+    with pytest.raises(UserError, match=message):
+        compare(tmp_path / "a", tmp_path / "b")
+
+
+def test_the_command(sides, tmp_path, capsys):
+    cli.main(["compare", *map(str, sides), "--images=1"])
+    printed = capsys.readouterr().out
+    assert printed.count("    image ") == 2
+    with pytest.raises(SystemExit, match="is no table of certificates"):
+        cli.main(["compare", str(sides[0]), str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="no cell in common"):
+        cli.main(["compare", str(sides[0]), str(sides[1] / "z")])
