@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import product
 from operator import or_
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -80,6 +82,17 @@ class Entry(Section):
     """Published numbers that this entry is to repeat: what tells them from others, on top of the
     experiment's published; or none. Default: those of its method, if the experiment names any."""
 
+    unpublished: tuple[str, ...] = ()
+    """Settings that the reproduced source does not state: a guess. Changes no run."""
+
+    @model_validator(mode="after")
+    def _unpublished_are_settings(self) -> Entry:
+        known = {"lambda", *type(self.parameters).model_fields, *Training.model_fields}
+        for key in self.unpublished:
+            if key not in known:
+                raise UserError(f"unpublished: {key!r} is no setting{suggestion(key, known)}")
+        return self
+
     @model_validator(mode="after")
     def _lambda_has_a_meaning(self) -> Entry:
         regularized = self.parameters.regularized
@@ -129,6 +142,8 @@ class Run:
     point: Point
     log: dict[str, Any] | None
     """For a run that is a published log: the pattern of file names, and the entry's seeds."""
+    unpublished: tuple[str, ...]
+    """Settings of the point that the reproduced source does not state."""
 
 
 class Margin(Section):
@@ -266,6 +281,7 @@ class Experiment(Section):
                 "folder": self._folder(run),
                 "certificates": f"{self._folder(run)}/{self.certification.folder}",
                 "log": run.log,
+                "unpublished": list(run.unpublished),
             }
             for run in self.runs()
         ]
@@ -326,7 +342,8 @@ class Experiment(Section):
             seeds = self.seeds if entry.seeds is None else entry.seeds
             log = {"pattern": entry.logs, "seeds": seeds} if entry.logs else None
             for sigma, weight, seed in product(entry.sigmas or self.sigmas, entry.lambdas, seeds):
-                yield Run(entry.title, self._point(entry, sigma, weight, seed, ()), log)
+                point = self._point(entry, sigma, weight, seed, ())
+                yield Run(entry.title, point, log, entry.unpublished)
 
     def _point(
         self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
@@ -390,6 +407,12 @@ class Experiment(Section):
         return point
 
 
+class _Experiments(Section):
+    """What a file holds whose name stands in the list of experiments."""
+
+    experiments: list[Experiment] = Field(min_length=1)
+
+
 class Config(Section):
     """The whole configuration. A preset replaces ``experiments``; the other keys merge."""
 
@@ -406,7 +429,22 @@ class Config(Section):
     """Jobs that share the test images of each certification; going back to 1 certifies anew."""
 
     experiments: list[Experiment] = Field(min_length=1)
-    """The reports to make."""
+    """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
+
+    @field_validator(
+        "experiments",
+        mode="before",
+        json_schema_input_type=Annotated[list[Experiment | str], Field(min_length=1)],
+    )
+    @classmethod
+    def _from_files(cls, experiments: Any) -> Any:
+        if not isinstance(experiments, list):
+            return experiments
+        return [
+            experiment
+            for item in experiments
+            for experiment in (_experiments_in(item) if isinstance(item, str) else [item])
+        ]
 
     @field_validator("experiments")
     @classmethod
@@ -437,6 +475,34 @@ def read(content: dict[str, Any]) -> Config:
         return Config.model_validate(content)
     except ValidationError as error:
         raise UserError(f"config: {explain(error)}") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the keys of a configuration file, which nothing has checked yet.
+
+    Raises UserError if it cannot be read or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
+    return content
+
+
+def _experiments_in(name: str) -> list[Experiment]:
+    """Return the experiments of the file ``name``, or raise UserError, which names it."""
+    content = load(Path(name))
+    others = sorted(content.keys() - {"experiments"})
+    if others:
+        raise UserError(f"{name} sets {others[0]} too, which only files on the command line can")
+    try:
+        return _Experiments.model_validate(content).experiments
+    except ValidationError as error:
+        raise UserError(f"{name}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:

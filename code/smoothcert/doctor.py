@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import yaml
 from scipy.special import ndtr
 
 from smoothcert import config, datasets, gpus
@@ -148,15 +147,7 @@ def merged(paths: Sequence[Path]) -> dict[str, Any]:
     """
     content: dict[str, Any] = {}
     for path in paths:
-        try:
-            overlay = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserError(f"{path} does not exist") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read as YAML: {_one_line(error)}") from error
-        if not isinstance(overlay, dict):
-            raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
-        _lay_over(content, overlay)
+        _lay_over(content, config.load(path))
     return content
 
 
@@ -463,7 +454,3 @@ def data(trained: Checkpoint, data_dir: Path) -> Findings:
         trained.refuse_other_data(datasets.load(name, data_dir))
     except UserError as error:
         yield Finding("error", str(error))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

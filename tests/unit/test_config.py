@@ -4,6 +4,7 @@ import copy
 import dataclasses
 
 import pytest
+import yaml
 
 from smoothcert import config, datasets
 from smoothcert.errors import UserError
@@ -81,6 +82,51 @@ def test_sigmas_have_two_decimals(hundredths):
     assert f"sigma-{sigma:.2f}" in str(runs(sigmas=[sigma])[0].point.folder)
 
 
+def test_a_file_stands_for_its_experiments(tmp_path):
+    others = [{**BASE["experiments"][0], "name": name} for name in ("first", "second")]
+    path = tmp_path / "others.yaml"
+    path.write_text(yaml.safe_dump({"experiments": others}), encoding="utf-8")
+    read = config.read({"experiments": [str(path), *BASE["experiments"]]}).experiments
+    assert [one.name for one in read] == ["first", "second", "digits"]
+    assert list(read[0].runs()) == runs()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "does not exist"),
+        ("experiments: [", "cannot be read as YAML: while parsing"),
+        ("- 1", "is not a mapping of keys"),
+        ("experiments: []\ndevice: cpu", "sets device too, which only files on the command line"),
+        ("experiments: []", "experiments: List should have at least 1 item"),
+        ("experiments: [{name: a}]", "experiments[0].dataset: this key is required"),
+        ("experiments: [file.yaml]", "experiments[0]: Input should be a valid dictionary"),
+    ],
+)
+def test_a_bad_file_of_experiments_is_named(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    if text:
+        (tmp_path / "file.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        config.read({"experiments": ["file.yaml"]})
+    line = str(caught.value)
+    assert line.startswith("config: experiments: file.yaml")
+    assert message in line
+    assert "\n" not in line
+
+
+def test_unpublished_settings_are_noted_and_change_no_run():
+    methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 5}]
+    noted = copy.deepcopy(methods)
+    noted[1]["unpublished"] = ["lambda", "eta", "epochs"]
+    plain, marked = runs(methods=methods), runs(methods=noted)
+    assert [run.point for run in marked] == [run.point for run in plain]
+    assert {(run.label, run.unpublished) for run in marked} == {
+        ("Gaussian", ()),
+        ("Consistency", ("lambda", "eta", "epochs")),
+    }
+
+
 def entry(number, **changes):
     """Return a change of one method's entry; a value of None removes the key."""
 
@@ -112,6 +158,8 @@ def experiment(**changes):
         (entry(0, **{"lambda": 3}), "method gaussian has no regularizer: leave lambda out"),
         (entry(1, parameters={"m": 1}), "methods[1].parameters.m: Input should be greater than"),
         (entry(0, parameters={"m": 2}), "methods[0].parameters.m: unknown key"),
+        (entry(0, unpublished=["epoch"]), "'epoch' is no setting; did you mean 'epochs'?"),
+        (entry(0, unpublished=["eta"]), "unpublished: 'eta' is no setting"),
         (experiment(sigmas=[-0.5]), "sigmas[0]: Input should be greater than 0, not -0.5"),
         (
             experiment(sigmas=[0.505]),

@@ -1,12 +1,21 @@
 """Every preset in a dry run, without data: its own data sets and nothing else."""
 
 import re
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
 from workspace import ROOT, Workspace
 
-PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
+from smoothcert import config
+
+README = ROOT / "config" / "README.md"
+PRESETS = sorted(path.stem for path in (ROOT / "config" / "presets").glob("*.yaml"))
+PAPERS = [
+    Path(name).stem
+    for name in yaml.safe_load((ROOT / "config/presets/papers.yaml").read_text())["experiments"]
+]
 
 
 @pytest.fixture(scope="module")
@@ -14,15 +23,56 @@ def workspace(tmp_path_factory):
     return Workspace(tmp_path_factory.mktemp("project"))
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
-def test_a_preset_holds_its_own_jobs_only(workspace, preset):
-    plan = workspace.planned("--configfile", f"config/presets/{preset.name}")
-    experiments = yaml.safe_load(preset.read_text())["experiments"]
-    expected = {experiment["dataset"] for experiment in experiments}
-    assert {name.removeprefix("set ") for name in plan["data"]} == expected
+@pytest.fixture(scope="module")
+def plan(workspace):
+    """Return a function that plans a preset, each of them once."""
+    return cache(lambda preset: workspace.planned("--configfile", f"config/presets/{preset}.yaml"))
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Return a function that reads the experiments of a preset."""
+    monkeypatch.chdir(ROOT)
+    return lambda preset: (
+        config.read(config.load(Path(f"config/presets/{preset}.yaml"))).experiments
+    )
+
+
+@pytest.fixture
+def models(read):
+    """Return a function that gives the folders of a preset's runs."""
+    return lambda preset: {run.point.folder for one in read(preset) for run in one.runs()}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_holds_its_own_jobs_only(plan, read, preset):
+    experiments = read(preset)
+    expected = {experiment.dataset for experiment in experiments}
+    planned = plan(preset)
+    assert {name.removeprefix("set ") for name in planned["data"]} == expected
     for rule in ("train", "certify", "summarize"):
-        assert {run.split("/")[0] for run in plan[rule]} == expected
-    assert len(plan["report"]) == len(experiments)
+        assert {run.split("/")[0] for run in planned[rule]} == expected
+    assert planned["report"] == {f"of {experiment.name}" for experiment in experiments}
+
+
+def test_papers_train_shared_runs_once(plan):
+    parts = [plan(preset)["train"] for preset in PAPERS]
+    assert plan("papers")["train"] == set().union(*parts)
+    assert len(plan("papers")["train"]) < sum(map(len, parts))
+
+
+def test_papers_hold_every_preset_of_a_table():
+    assert set(PAPERS) == set(PRESETS) - {"papers", "ci", "mnist-cpu", "mnist-methods"}
+
+
+def test_a_cpu_trains_runs_of_the_tables(models):
+    assert models("mnist-cpu") < models("mnist-rebuttal") | models("mnist-cameraready")
+
+
+def test_every_preset_is_documented_with_its_number_of_models(models):
+    row = r"^\| \[`([\w-]+)`\]\(presets/\1\.yaml\) \| [^|]* \| (\d+) \|"
+    documented = dict(re.findall(row, README.read_text(encoding="utf-8"), re.MULTILINE))
+    assert documented == {preset: str(len(models(preset))) for preset in PRESETS}
 
 
 def test_smoke_and_full_runs_never_share_a_folder(workspace):

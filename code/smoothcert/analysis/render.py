@@ -114,7 +114,7 @@ _LATEX = str.maketrans(
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
         "±": r"$\pm$", "≥": r"$\geq$", "σ": r"$\sigma$", "λ": r"$\lambda$", "α": r"$\alpha$",
-        "₀": "$_0$", "–": "--", "×": r"$\times$",
+        "₀": "$_0$", "–": "--", "×": r"$\times$", "ε": r"$\varepsilon$",
     }
 )  # fmt: skip
 
