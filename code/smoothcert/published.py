@@ -211,9 +211,10 @@ def _trained(entry: Entry, shared: list[dict[str, Any]]) -> Entry:
     """Return the entry with the training settings that its source's runs share."""
     settings: dict[str, str] = {}
     for common in shared:
-        mine = all(
-            common.get(key, getattr(entry, key)) == getattr(entry, key)
-            for key in ("dataset", "arch", "method")
+        mine = (
+            common["dataset"] == entry.dataset
+            and common.get("arch", entry.arch) == entry.arch
+            and entry.method in common.get("method", [entry.method])
         )
         if mine and not set(common.get("unless", [])) & set(entry.settings):
             settings |= {key: _plain(value) for key, value in common["settings"].items()}
