@@ -324,7 +324,8 @@ def _data_dir(command: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="folder of the data sets; what is absent is downloaded there (default: data)",
+        help="folder of the data sets; what is absent is downloaded there, but for ImageNet "
+        "(default: data)",
     )
 
 

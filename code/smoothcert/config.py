@@ -417,7 +417,8 @@ class Config(Section):
     """The whole configuration. A preset replaces ``experiments``; the other keys merge."""
 
     data_dir: str = "data"
-    """Folder of the data sets, in torchvision's layout; what is absent is downloaded there."""
+    """Folder of the data sets, in torchvision's layout; what is absent is downloaded there, but for
+    ImageNet."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where training and certification run: auto takes a GPU where there is one."""

@@ -39,12 +39,18 @@ PUBLISHED_SUBSETS = {
         "every-20": "Cohen et al. 2019",
         "500-999": "Zhai et al. 2020",
     },
+    "imagenet": {"every-100": "Cohen et al. 2019, Jeong & Shin 2020"},
 }
 PUBLISHED_VOTES = {"n0": 100, "n": 100_000, "alpha": 0.001}
 PUBLISHED_STEP = 0.25
 
 # Where torchvision keeps what it downloads, below data_dir.
 DOWNLOADS = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py"}
+
+# Data sets of image files, which a user has to unpack and each training decodes. One process
+# decodes 100 to 200 images of ImageNet a second; a GPU trains a ResNet-50 on over a thousand.
+IMAGE_FOLDERS = {"imagenet": ("imagenet/train", "imagenet/val")}
+DECODING_THREADS = 8
 
 # What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
 # for digits and MNIST on a CPU). Weights in millions, for a network of the user's own the most.
@@ -230,13 +236,20 @@ def one_seed(experiment: Experiment) -> Findings:
 
 
 def threads(settings: Config, machine: Machine) -> Findings:
-    """Warn if a job wants more threads than there are cores."""
+    """Warn if a job wants more threads than there are cores, or too few to decode its images."""
     if settings.threads > machine.cores:
         yield Finding(
             "warning",
             f"threads {settings.threads} is more than this machine's number of cores; set it to "
             f"{machine.cores} or less",
         )
+    elif settings.device != "cpu" and settings.threads < DECODING_THREADS:
+        for name in _names(settings, lambda one: one.dataset in IMAGE_FOLDERS):
+            yield Finding(
+                "warning",
+                f"experiment {name}: threads {settings.threads} cannot decode images as fast as a "
+                f"GPU trains on them; set it to {DECODING_THREADS} or more",
+            )
 
 
 def memory(settings: Config, machine: Machine) -> Findings:
@@ -294,7 +307,7 @@ def bf16(settings: Config, machine: Machine) -> Findings:
 
 
 def downloads(settings: Config, machine: Machine) -> Findings:
-    """Note the data sets that are not in data_dir yet."""
+    """Note the data sets that are not in data_dir yet; find those that nobody can download."""
     for name in dict.fromkeys(experiment.dataset for experiment in settings.experiments):
         yield from _download(name, Path(settings.data_dir), "data_dir")
 
@@ -305,6 +318,13 @@ def _download(name: str, data_dir: Path, key: str) -> Findings:
             "note",
             f"data set {name} is not in {data_dir} and will be downloaded; without a network, set "
             f"{key} to a folder that holds {DOWNLOADS[name]}",
+        )
+    absent = [one for one in IMAGE_FOLDERS.get(name, ()) if not (data_dir / one).is_dir()]
+    if absent:
+        yield Finding(
+            "error",
+            f"data set {name} cannot be downloaded, and {data_dir / absent[0]} is missing; unpack "
+            f"it as config/README.md shows, or set {key} to a folder that holds {absent[0]}",
         )
 
 

@@ -92,6 +92,12 @@ class TestExperiments:
     def test_the_published_protocol(self, protocol):
         assert on_experiment(doctor.comparability, protocol) == []
 
+    def test_imagenet(self):
+        imagenet = {"dataset": "imagenet"}
+        assert on_experiment(doctor.comparability, {"subset": "every-100"}, **imagenet) == []
+        (line,) = on_experiment(doctor.comparability, **imagenet)
+        assert line.endswith("subset every-100 (Cohen et al. 2019, Jeong & Shin 2020)")
+
     def test_what_to_set_names_the_source(self):
         (line,) = on_experiment(doctor.comparability, {"subset": "0-99", "n": 1000})
         assert "set certification to subset all (Jeong & Shin 2020), n 100000" in line
@@ -112,6 +118,14 @@ class TestMachines:
         (line,) = on_machine(doctor.threads, {"threads": 5})
         assert line.startswith("warning: threads 5 is more")
         assert "set it to 4 or less" in line
+
+    def test_threads_that_decode(self):
+        imagenet = {"dataset": "imagenet"}
+        (line,) = on_machine(doctor.threads, changes=imagenet)
+        assert line.startswith("warning: experiment one: threads 1 cannot decode images as fast")
+        assert line.endswith("set it to 8 or more")
+        assert on_machine(doctor.threads, {"threads": 8}, changes=imagenet, cores=8) == []
+        assert on_machine(doctor.threads, {"device": "cpu"}, changes=imagenet) == []
 
     def test_memory(self):
         assert on_machine(doctor.memory, memory=4 * GIB) == []
@@ -163,6 +177,16 @@ class TestMachines:
         assert on_machine(doctor.downloads, top) == []
         digits = {"dataset": "digits", "arch": "convnet8"}
         assert on_machine(doctor.downloads, {"data_dir": "nowhere"}, changes=digits) == []
+
+    def test_what_cannot_be_downloaded(self, tmp_path):
+        top, imagenet = {"data_dir": str(tmp_path)}, {"dataset": "imagenet"}
+        (tmp_path / "imagenet/train").mkdir(parents=True)
+        (line,) = on_machine(doctor.downloads, top, changes=imagenet)
+        assert line.startswith("error: data set imagenet cannot be downloaded, and ")
+        assert f"{tmp_path}/imagenet/val is missing; unpack it" in line
+        assert line.endswith("set data_dir to a folder that holds imagenet/val")
+        (tmp_path / "imagenet/val").mkdir()
+        assert on_machine(doctor.downloads, top, changes=imagenet) == []
 
     def test_cost(self):
         """Two methods, one of two noises, at two noise levels with two seeds: 8 runs."""
