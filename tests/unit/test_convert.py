@@ -9,12 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from smoothcert import checkpoint, cli, convert, datasets, models, records
-from smoothcert.datasets.base import Description
+from smoothcert import checkpoint, cli, datasets, models, records
 
-IMAGENET = Description(
-    "ImageNet", 3, 224, 1000, 1_281_167, 50_000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-)
 CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
 
@@ -102,19 +98,14 @@ def test_released_files_of_mnist(tmp_path, normalize):
     assert_same(converted, wrapped)
 
 
-def test_released_files_of_imagenet(tmp_path, monkeypatch):
+def test_released_files_of_imagenet(tmp_path):
     """With DataParallel inside, and the mean alone taken off, as Salman et al. did."""
-    monkeypatch.setattr(datasets, "describe", lambda name: IMAGENET)
-    layer = Normalize(IMAGENET.mean, (1.0, 1.0, 1.0))
+    layer = Normalize((0.485, 0.456, 0.406), (1.0, 1.0, 1.0))
     wrapped = nn.Sequential(layer, nn.DataParallel(network("resnet50", 3, 224, 1000)))
     content = released(wrapped, "resnet50")
     assert "1.module.conv1.weight" in content["state_dict"]
-    file, output = tmp_path / "theirs.pth.tar", tmp_path / "model.pt"
-    torch.save(content, file)
-    convert.convert(
-        file, output, arch=None, dataset="imagenet", normalize="center", sigma=0.5, seed=0
-    )
-    assert_same(checkpoint.load(output), wrapped)
+    converted = run(tmp_path, content, *options("imagenet", "center"))
+    assert_same(converted, wrapped)
 
 
 @pytest.mark.parametrize(

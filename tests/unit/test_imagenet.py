@@ -425,6 +425,22 @@ class TestUse:
             self.point(augment="crop-flip")
 
 
+def test_the_network_of_the_papers_trains_on_them(tree, tmp_path, monkeypatch):
+    for path in tree.glob("train/*/*_[!0]*.JPEG"):
+        path.unlink()
+    three = dataclasses.replace(TINY, train_images=3)
+    monkeypatch.setattr(imagenet, "DESCRIPTION", three)
+    training = Training(epochs=1, batch_size=3, augment="resized-crop-flip", normalize="center")
+    point = Point(
+        "imagenet", "resnet50", "gaussian", 0.25, 0, 0, training, methods.load("gaussian")()
+    )
+    train.train(point, datasets.load("imagenet", tree.parent), tmp_path / "run", CPU)
+    trained = checkpoint.load(tmp_path / "run" / "model.pt").classifier
+    assert trained.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert trained.network.fc.out_features == 3
+    assert trained.network.bn1.running_mean.abs().sum() > 0, "it has seen a batch"
+
+
 def test_the_description_needs_no_torch():
     program = (
         "import sys; from smoothcert import datasets; "
