@@ -50,6 +50,10 @@ class Point:
                 f"{self.dataset} does not take augment {self.training.augment}, only "
                 f"{' or '.join(taken)}; change training.augment"
             )
+        if self.training.extra_images and self.training.augment == "resized-crop-flip":
+            raise UserError(
+                "extra_images cannot be augmented by resized-crop-flip; change training.augment"
+            )
         if self.seed < 0:
             raise UserError(f"seed {self.seed} is negative")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": str(torch.__version__),
+        # Both decide the pixels of images that are decoded and resized.
+        "torchvision": version("torchvision"),
+        "pillow": version("pillow"),
     }
 
 

@@ -139,9 +139,6 @@ MESSAGES = {
 }
 
 
-UNCAUGHT = pytest.mark.xfail(strict=True, reason="read lets TypeError and zlib.error through")
-
-
 class TestRefused:
     """Each by the command that trains, before it trains."""
 
@@ -167,9 +164,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         "way",
         [
-            *("cut", "checksum", "empty", "text", "pickle", "objects"),
-            pytest.param("npy", marks=UNCAUGHT),
-            pytest.param("compression", marks=UNCAUGHT),
+            *("cut", "checksum", "empty", "text", "pickle", "objects", "npy", "compression"),
         ],
     )
     def test_a_damaged_file(self, data, tmp_path, file, way):
