@@ -321,7 +321,9 @@ class TestPublished:
             "lambda": [1, 20],
             "published": {"settings": {"m": 2, "form": "released"}, "seeds": 1},
         }
-        found = self.cells({"source": "jeong2020"}, method, sigmas=[1.0])
+        found = self.cells(
+            {"source": "jeong2020"}, method, sigmas=[1.0], training={"lr_convention": "jeong"}
+        )
         assert [cell["numbers"][0]["settings"]["lambda"] for cell in found] == ["1", "20"]
         assert {n["metric"] for n in found[0]["numbers"]} >= {"acr", "certified_accuracy"}
 
