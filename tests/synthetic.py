@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from smoothcert import datasets, files, records
+from smoothcert.analysis.tables import write_tables
 from smoothcert.config import Experiment
 from smoothcert.point import Point
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
@@ -30,6 +31,19 @@ CONFIGURATION = {
     ],
 }
 
+SWEEP = [
+    {"method": "gaussian"},
+    {"method": "consistency", "lambda": [10, 1], "family": "Consistency"},
+    {
+        "method": "consistency",
+        "lambda": 10,
+        "label": "KL",
+        "family": "Consistency",
+        "parameters": {"m": 4, "form": "kl"},
+    },
+]
+"""Methods of which one has several values of lambda, m and form."""
+
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
     """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.
@@ -49,6 +63,18 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     manifest = Path("reports", experiment.name, "experiment.json")
     files.write_json(folder / manifest, content)
     return manifest
+
+
+def written(folder: Path, **changes) -> Path:
+    """Return the folder of the tables of an experiment with ``changes``."""
+    write_tables(write_experiment(folder, **changes), Path("tables"))
+    return Path("tables")
+
+
+def rows(markdown: Path) -> list[list[str]]:
+    """Return the cells of all rows of all tables in a Markdown file."""
+    lines = markdown.read_text(encoding="utf-8").splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
 
 
 def write_run(

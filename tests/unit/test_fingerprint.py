@@ -6,6 +6,7 @@ import pytest
 
 from smoothcert import fingerprint as module
 from smoothcert import methods
+from smoothcert.analysis.tables import TABLES
 from smoothcert.point import Point
 from smoothcert.settings import Training
 
@@ -38,7 +39,7 @@ def stages(tmp_path, monkeypatch):
             "train lenet": train("gaussian", "lenet", "mnist"),
             "certify": module.of_certification("digits", "convnet8"),
             "summarize": module.of_stage("analysis.summary"),
-            "tables": module.of_stage("analysis.tables"),
+            "tables": module.of_stage(*(f"analysis.tables.{name}" for name in TABLES)),
             "figures": module.of_stage("analysis.figures"),
             "report": module.of_stage("report.page"),
         }
@@ -98,14 +99,19 @@ def test_a_template_concerns_the_report_alone(stages, resource):
     assert stages(f"report/{resource}", "\n", "\n\n") == {"report"}
 
 
-@pytest.mark.parametrize(("edited", "other"), [("tables", "figures"), ("figures", "tables")])
-def test_tables_and_figures_do_not_concern_each_other(stages, edited, other):
-    changed = stages(f"analysis/{edited}.py", "import annotations", "import annotations\nX = 1")
-    assert edited in changed
-    assert other not in changed
+@pytest.mark.parametrize("edited", ["acr", "runs", "base"])
+def test_a_table_concerns_the_tables_alone(stages, edited):
+    changed = stages(f"analysis/tables/{edited}.py", "annotations", "annotations\nX = 1")
+    assert changed == {"tables"}
+
+
+def test_figures_do_not_concern_the_tables(stages):
+    changed = stages("analysis/figures.py", "import annotations", "import annotations\nX = 1")
+    assert "figures" in changed
+    assert "tables" not in changed
 
 
 def test_no_analysis_reaches_the_machine_learning_code():
-    for stage in ("analysis.tables", "analysis.figures", "report.page"):
+    for stage in ("analysis.tables.acr", "analysis.figures", "report.page"):
         names = {path.stem for path in module._closure((f"smoothcert.{stage}",))}
         assert not names & {"train", "sampling", "certify", "classifier", "lenet"}

@@ -16,7 +16,7 @@ from synthetic import write_experiment
 from smoothcert import files, fingerprint
 from smoothcert.analysis.figures import draw_figures
 from smoothcert.analysis.summary import summarize
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
 from smoothcert.report.page import write_report
 
@@ -86,7 +86,7 @@ def test_sections_stand_in_their_order(page):
         "Protocol", "Results", "Training", "Limits of the radius", "Provenance", "Files",
         "How to read it",
     ]  # fmt: skip
-    tables = [page.index(f'id="table-{name}"') for name in ("acr", "certified_accuracy", "runs")]
+    tables = [page.index(f'id="table-{name}"') for name in TABLES]
     assert tables == sorted(tables)
 
 
@@ -116,7 +116,7 @@ def test_links_lead_to_files(page, report):
         for tag, attributes in Tags(page).tags
         if tag == "a" and (href := attributes["href"])[0] != "#"
     ]
-    assert len(links) == 3 * 4 + 2 * 3 + 1 + 12 * 4
+    assert len(links) == len(TABLES) * 4 + 2 * 3 + 1 + 12 * 4
     for link in links:
         assert (report.parent / unquote(link)).is_file(), link
 
@@ -153,10 +153,10 @@ class TestStages:
             paths = fingerprint._closure((f"smoothcert.{name}",))
             return {str(path.relative_to(fingerprint.PACKAGE)) for path in paths}
 
-        figures, tables = stage("analysis.figures"), stage("analysis.tables")
+        figures, tables = stage("analysis.figures"), stage("analysis.tables.acr")
         page = stage("report.page")
         assert "analysis/figures.py" not in tables
-        assert not {"analysis/tables.py", "analysis/render.py"} & figures
+        assert not {"analysis/tables/acr.py", "analysis/render.py"} & figures
         assert {"report/report.html", "report/style.css"} <= page
         for closure in (figures, tables, stage("analysis.summary")):
             assert not [path for path in closure if path.startswith("report/")]

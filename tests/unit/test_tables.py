@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic import write_experiment
+from scipy import stats
+from synthetic import SWEEP, rows, write_experiment, written
 
 from smoothcert import files
+from smoothcert.analysis import tables as package
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
 
 HOSTILE = "<script>alert(1)</script> a|b & 50%_$x$"
+WORDS = {"Method", "minus", "Model", "Family", "Device", "Certificates", "Error over", "form"}
+"""Headings of the columns that hold no numbers."""
 
 
 @pytest.fixture
@@ -24,16 +33,15 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def written(folder: Path, **changes) -> Path:
-    """Return the folder of the tables of an experiment with ``changes``."""
-    write_tables(write_experiment(folder, **changes), Path("tables"))
-    return Path("tables")
-
-
-def rows(markdown: Path) -> list[list[str]]:
-    """Return the cells of all rows of all tables in a Markdown file."""
-    lines = markdown.read_text(encoding="utf-8").splitlines()
-    return [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+def shown(markdown: Path) -> Iterator[str]:
+    """Yield every number in the tables of a Markdown file, as Python reads it."""
+    for part in markdown.read_text(encoding="utf-8").split("\n\n"):
+        if part.startswith("|"):
+            head, _, *body = (line.strip("| \n").split(" | ") for line in part.splitlines())
+            for row in body:
+                cells = [cell for name, cell in zip(head, row, strict=True) if name not in WORDS]
+                for number in re.findall(r"−?[\d.,]+(?:e-?\d+)?", " ".join(cells)):
+                    yield number.replace("−", "-").replace(",", "")
 
 
 class TestNumbers:
@@ -73,11 +81,142 @@ class TestNumbers:
         tables = written(folder)
         for name in TABLES:
             protocol = pd.read_csv(tables / f"{name}.csv")[["subset", "n0", "n", "alpha"]]
-            assert protocol.drop_duplicates().to_numpy().tolist() == [
-                ["every-4", 100, 10_000, 1e-3]
-            ]
+            found = protocol.drop_duplicates().to_numpy().tolist()
+            assert found == [["every-4", 100, 10_000, 1e-3]] * (name != "sweeps")
             markdown = (tables / f"{name}.md").read_text(encoding="utf-8")
             assert "subset every-4 (90 images), n₀ = 100, n = 10,000, α = 0.001" in markdown
+
+
+class TestFormats:
+    """What is shown, read back, is what the CSV holds."""
+
+    def by_sigma(self, data: pd.DataFrame, factor: float) -> Iterator[float]:
+        for _, row in data.groupby(["label", "lambda"], sort=False):
+            for mean, std in zip(row["mean"], row["std"], strict=True):
+                yield from (factor * mean, factor * std)
+            yield 3
+
+    def acr(self, data: pd.DataFrame) -> Iterator[float]:
+        return self.by_sigma(data, 1)
+
+    def abstention(self, data: pd.DataFrame) -> Iterator[float]:
+        return self.by_sigma(data, 100)
+
+    def certified_accuracy(self, data: pd.DataFrame) -> Iterator[float]:
+        data = data.sort_values("sigma", kind="stable")
+        for _, row in data.groupby(["sigma", "label", "lambda"], sort=False):
+            for metric, mean, std in zip(row["metric"], row["mean"], row["std"], strict=True):
+                factor = 1 if metric == "acr" else 100
+                yield from (factor * mean, factor * std)
+            yield 3
+
+    def best(self, data: pd.DataFrame) -> Iterator[float]:
+        for family, row in data.groupby("family", sort=False):
+            if family != "All families":
+                for mean, std in zip(row["mean"], row["std"], strict=True):
+                    yield from (100 * mean, 100 * std)
+                yield row["models"].iloc[0]
+        for row in data.to_dict("records"):
+            yield row["radius"]
+            yield from (100 * row["mean"], 100 * row["std"], row["sigma"])
+            yield from (100 * row["clean_mean"], 100 * row["clean_std"], row["seeds"])
+
+    def significance(self, data: pd.DataFrame) -> Iterator[float]:
+        for row in data.to_dict("records"):
+            factor = 1 if row["metric"] == "acr" else 100
+            yield from (factor * row[name] for name in ("difference", "low", "high"))
+            yield from (float(f"{row[name]:.2g}") for name in ("p", "p_holm"))
+            if row["metric"] != "acr":
+                yield row["seeds"]
+
+    def sweeps(self, data: pd.DataFrame) -> Iterator[float]:
+        for (weight, m, _), row in data.groupby(["lambda", "m", "form"], sort=False):
+            yield from (weight, m)
+            for name, factor in (("acr", 1), ("clean_accuracy", 100)):
+                for mean, std in zip(row[name], row[f"{name}_std"], strict=True):
+                    yield from (factor * mean, factor * std)
+            yield 3
+
+    def cost(self, data: pd.DataFrame) -> Iterator[float]:
+        for row in data.to_dict("records"):
+            yield row["runs"]
+            for name in ("seconds", "hours_per_run"):
+                yield from (row[name], row[f"{name}_std"])
+            yield row["hours"]
+
+    def runs(self, data: pd.DataFrame) -> Iterator[float]:
+        for row in data.to_dict("records"):
+            yield from [row["lambda"]] * (row["label"] != "Gaussian")
+            yield from (row["sigma"], row["seed"], row["acr"], row["acr_standard_error"])
+            for name in ("clean_accuracy", "abstention", "at_cap"):
+                yield from (100 * row[name], 100 * row[f"{name}_standard_error"])
+            yield from (row["p_lower_q05"], row["p_lower_q50"])
+            yield from (row["train_seconds"], row["seconds_per_image"])
+
+    def test_markdown_and_csv_agree(self, folder):
+        tables = written(folder, methods=SWEEP)
+        for name in TABLES:
+            expected = list(getattr(self, name)(pd.read_csv(tables / f"{name}.csv")))
+            found = list(shown(tables / f"{name}.md"))
+            assert len(found) == len(expected) > 10, name
+            for text, value in zip(found, expected, strict=True):
+                decimals = len(text.partition(".")[2])
+                near = 1e-12 if "e" in text else 0.501 * 10**-decimals
+                assert float(text) == pytest.approx(value, abs=near, rel=0), name
+
+    def test_html_and_markdown_agree(self, folder):
+        tables = written(folder, methods=[*SWEEP, {"method": "gaussian", "label": HOSTILE}])
+        for name in TABLES:
+            cells = Cells()
+            cells.feed((tables / f"{name}.html").read_text(encoding="utf-8"))
+            markdown = [
+                [cell.replace("**", "").replace("\\", "") for cell in row]
+                for row in rows(tables / f"{name}.md")
+                if set("".join(row)) - set(":-")
+            ]
+            assert [len(row) for row in cells.rows] == [len(row) for row in markdown]
+            assert [row[1:] for row in cells.rows if HOSTILE not in "".join(row)] == [
+                row[1:] for row in markdown if "script" not in "".join(row)
+            ]
+            assert any(HOSTILE in "".join(row) for row in cells.rows) or name == "sweeps"
+
+
+class Cells(HTMLParser):
+    """Collects the text of the cells of a page, row by row."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        self._inside = self._inside or tag in ("td", "th")
+
+    def handle_endtag(self, tag):
+        self._inside = self._inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self._inside:
+            self.rows[-1][-1] += data.replace("\u00a0", " ")
+
+
+class TestRegistry:
+    def test_each_module_is_a_table(self):
+        modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
+        assert modules == {*TABLES, "base", "__init__"}
+
+    def test_each_table_is_described(self):
+        readme = Path(__file__).parents[2] / "reports/README.md"
+        described = re.findall(r"^\| `(\w+)` \|", readme.read_text(encoding="utf-8"), re.MULTILINE)
+        assert described == list(TABLES)
+
+    def test_the_list_loads_without_pandas(self):
+        code = "import sys, smoothcert.analysis.tables; sys.exit('pandas' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 class TestLayout:
@@ -94,11 +233,28 @@ class TestLayout:
         html = read_fragment(tables / "acr.html")
         assert f'<td>{mean} <span class="spread">± {std}</span></td>' in html
 
-    def test_highest_mean_is_bold(self, folder):
-        table = rows(written(folder) / "acr.md")
+    def test_highest_mean_is_bold_if_significant(self, folder):
+        tables = written(folder)
+        table = rows(tables / "acr.md")
         assert table[0] == ["Method", "σ = 0.25", "σ = 0.50", "Seeds"]
-        assert [cell.startswith("**") for cell in table[3][1:3]] == [True, True]
+        p = []
+        for _, runs in pd.read_csv(tables / "runs.csv").groupby("sigma"):
+            acr = dict(iter(runs.groupby("label")["acr"]))
+            assert acr["Consistency"].mean() > acr["Gaussian"].mean()
+            test = stats.ttest_ind(acr["Consistency"], acr["Gaussian"], equal_var=False)
+            p.append(test.pvalue)
+        smaller = min(p)
+        significant = [2 * smaller < 0.05 and (one == smaller or one < 0.05) for one in p]
+        assert significant == [False, True], "the example no longer has both cases"
+        assert [cell.startswith("**") for cell in table[3][1:3]] == significant
         assert not any("**" in cell for cell in table[2])
+
+    def test_one_method_has_nothing_to_be_bold_against(self, folder):
+        tables = written(folder, methods=[{"method": "gaussian"}])
+        for name in TABLES:
+            text = (tables / f"{name}.md").read_text(encoding="utf-8")
+            assert "Bold" not in text
+            assert "**" not in text
 
     def test_one_seed_shows_its_standard_error(self, folder):
         tables = written(folder, seeds=[7])
@@ -129,15 +285,44 @@ class TestLayout:
         assert len(rows(tables / "acr.md")) == 3
         assert pd.read_csv(tables / "acr.csv")["lambda"].tolist() == [10, 5]
 
+    def test_rows_keep_their_order_at_each_sigma(self, folder):
+        methods = [
+            {"method": "consistency", "lambda": 10, "sigmas": [0.25]},
+            {"method": "gaussian"},
+            {"method": "consistency", "lambda": 5, "sigmas": [0.5]},
+        ]
+        tables = written(folder, methods=methods)
+        order = ["Consistency", "Gaussian"]
+        found = [row[0] for row in rows(tables / "certified_accuracy.md") if row[0] in order]
+        assert found == order * 2
+        pairs = [row[:2] for row in rows(tables / "significance.md") if row[0] in order]
+        assert pairs == [order[::-1]] * 2
+
     def test_absent_cell_is_a_dash(self, folder):
         methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 1, "sigmas": [0.5]}]
         assert rows(written(folder, methods=methods) / "acr.md")[3][1] == "–"
 
+    def test_guessed_settings_are_marked(self, folder):
+        guess = {"label": "Guess", "unpublished": ["m", "eta"], "parameters": {"m": 4}}
+        methods = [*SWEEP[:2], {"method": "consistency", "lambda": 10, **guess}]
+        tables = written(folder, methods=methods)
+        for name in TABLES:
+            text = (tables / f"{name}.md").read_text(encoding="utf-8")
+            assert "| Guess † |" in text
+            assert "† Settings that the reproduced source does not state: m, eta of Guess." in text
+            assert "Gaussian †" not in text
+        runs = pd.read_csv(tables / "runs.csv")
+        assert runs.groupby("label")["unpublished"].first().dropna().to_dict() == {"Guess": "m eta"}
+        assert "†" not in (written(folder, methods=SWEEP) / "acr.md").read_text(encoding="utf-8")
+
     def test_label_is_text_in_every_format(self, folder):
         tables = written(folder, methods=[{"method": "gaussian", "label": HOSTILE}])
         assert pd.read_csv(tables / "acr.csv")["label"].unique() == [HOSTILE]
-        for suffix in ("md", "html", "tex"):
-            assert "<script" not in (tables / f"acr.{suffix}").read_text(encoding="utf-8")
+        for name in TABLES:
+            for suffix in ("md", "html", "tex"):
+                text = (tables / f"{name}.{suffix}").read_text(encoding="utf-8")
+                assert "<script" not in text
+                assert "$x$" not in text or suffix != "tex"
         assert "&lt;script&gt;alert(1)" in read_fragment(tables / "acr.html")
         assert r"a\|b &amp; 50%\_$x$" in (tables / "acr.md").read_text(encoding="utf-8")
         latex = r"a\textbar{}b \& 50\%\_\$x\$"

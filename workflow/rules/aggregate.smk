@@ -1,7 +1,5 @@
 # Needs certificates; gives each run's summary, then each experiment's tables and figures.
 
-TABLES = ["acr", "certified_accuracy", "runs"]
-
 
 rule summarize:
     """Summarise one run's certificates."""
@@ -51,19 +49,22 @@ rule experiment_tables:
             table=TABLES,
             suffix=["csv", "md", "tex"],
         ),
-        html=report(
-            expand("reports/{{experiment}}/tables/{table}.html", table=TABLES),
-            caption="../report/table.rst",
-            category="1. Tables",
-            labels={"experiment": "{experiment}"},
-        ),
+        html=[
+            report(
+                f"reports/{{experiment}}/tables/{name}.html",
+                caption="../report/table.rst",
+                category="1. Tables",
+                labels={"experiment": "{experiment}", "table": title},
+            )
+            for name, title in TABLES.items()
+        ],
     log:
         "reports/{experiment}/logs/tables.log",
     localrule: True
     conda:
         "../../environment.yml"
     params:
-        code=fingerprint.of_stage("analysis.tables"),
+        code=tables_code,
         folder=output_folder,
     message:
         "Tables of {wildcards.experiment}"

@@ -9,6 +9,7 @@ sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
 from smoothcert import files, fingerprint, gpus
+from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
 
 # Jobs find this interpreter as `python`, and the package, whether or not it is installed and
@@ -153,6 +154,11 @@ def summaries(wildcards):
     trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
     return trained + imported * any(run["log"] for run in runs)
+
+
+def tables_code(wildcards):
+    """Return the fingerprint of the code of all tables."""
+    return fingerprint.of_stage(*(f"analysis.tables.{name}" for name in TABLES))
 
 
 def output_folder(wildcards, output):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -38,6 +39,8 @@ class Run:
     """One trained and certified point."""
 
     row: Row
+    family: str
+    """Name of the rows among which the best at each radius is sought."""
     point: Point
     protocol: Protocol
     folder: Path
@@ -45,6 +48,8 @@ class Run:
     """Folder of the certificates, below ``folder``."""
     log: dict[str, Any] | None = None
     """For a published log: the pattern of its file name and the seeds of its row."""
+    unpublished: tuple[str, ...] = ()
+    """Settings that the reproduced source does not state."""
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -77,6 +82,20 @@ class Run:
     def read_training(self) -> pd.DataFrame | None:
         """Return the training log, a row an epoch, or None for a published run."""
         return None if self.log else read_training(self.folder)
+
+    def read_peak_memory(self, stage: Literal["train", "certify"]) -> float:
+        """Return the largest resident memory of the stage's job, in MB (2^20 bytes).
+
+        NaN without a benchmark of Snakemake's, or if the job was too short for one.
+        """
+        folder = self.folder if stage == "train" else self.certificates
+        path = folder / f"{stage}.benchmark.tsv"
+        if not path.exists():
+            return math.nan
+        try:
+            return float(pd.read_csv(path, sep="\t")["max_rss"].max())
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is not a benchmark of Snakemake's; delete it") from error
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,14 @@ class Experiment:
     def images(self) -> int:
         """Return how many test images each run certifies."""
         return len(subset(self.dataset, self.protocol))
+
+    @cached_property
+    def unpublished(self) -> dict[Row, tuple[str, ...]]:
+        """Return each row's settings that the reproduced source does not state, if it has any."""
+        found = defaultdict(dict)
+        for run in self.runs:
+            found[run.row].update(dict.fromkeys(run.unpublished))
+        return {row: tuple(names) for row, names in found.items() if names}
 
     @cached_property
     def cells(self) -> dict[tuple[Row, float], list[Run]]:
@@ -174,11 +201,13 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     runs = tuple(
         Run(
             row=Row(label, point.weight if label in swept else None),
+            family=_one_line(entry["family"]),
             point=point,
             protocol=protocol,
             folder=Path(entry["folder"]),
             certificates=Path(entry["certificates"]),
             log=entry["log"],
+            unpublished=tuple(entry["unpublished"]),
         )
         for (label, point), entry in zip(entries, content["runs"], strict=True)
     )

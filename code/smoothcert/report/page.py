@@ -144,16 +144,11 @@ def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:
 
 def _outputs(manifest: Path, tables: Path, figures: Path) -> list[tuple[str, list[Path]]]:
     """Return what the files of the report are and where they lie."""
-    captions = {
-        "acr": "Average certified radius",
-        "certified_accuracy": "Certified accuracy",
-        "runs": "Every run",
-        "training": "Training",
-    }
+    captions = {"certified_accuracy": "Certified accuracy", "training": "Training"}
     return [
         *(
-            (f"Table: {captions[name]}", [tables / f"{name}.{f}" for f in TABLE_FORMATS])
-            for name in TABLES
+            (f"Table: {title}", [tables / f"{name}.{f}" for f in TABLE_FORMATS])
+            for name, title in TABLES.items()
         ),
         *(
             (f"Figure: {captions[name]}", [figures / f"{name}.{f}" for f in FIGURE_FORMATS])

@@ -1,0 +1,147 @@
+"""What the tables have in common: how numbers are shown, what is bold, what the notes say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from smoothcert.analysis import differences
+from smoothcert.analysis.experiment import Row
+from smoothcert.analysis.measurement import Results, Value
+from smoothcert.analysis.metrics import Quantity
+from smoothcert.analysis.render import Block, Cell, Column
+
+ABSENT = Cell("–")
+GUESS = "†"
+
+
+def radius(value: float) -> str:
+    """Return an ACR or a radius with four decimals."""
+    return f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """Return a share of [0, 1] in percent."""
+    return f"{100 * value:.2f}"
+
+
+def number(
+    show: Callable[[float], str], mean: float, spread: float = math.nan, best: bool = False
+) -> Cell:
+    """Return a number with its spread, or a dash where it is unknown."""
+    if math.isnan(mean):
+        return ABSENT
+    return Cell(show(mean), "" if math.isnan(spread) else show(spread), best)
+
+
+def value(show: Callable[[float], str], of: Value | None, best: bool = False) -> Cell:
+    """Return mean ± std over seeds or, for one seed, ± the standard error; a dash for None."""
+    return number(show, of.mean, of.spread, best) if of else ABSENT
+
+
+def method(results: Results, row: Row, name: str | None = None) -> Cell:
+    """Return the title of a row or another name for it, marked if some of its settings are guesses.
+
+    ``closing_notes`` explains the mark.
+    """
+    mark = f" {GUESS}" if row in results.experiment.unpublished else ""
+    return Cell(f"{name or row.title}{mark}")
+
+
+def seeds(counts: Iterable[int]) -> Cell:
+    """Return the numbers of seeds behind a line."""
+    return Cell(" / ".join(dict.fromkeys(map(str, counts))))
+
+
+def shown(
+    show: Callable[[float], str], columns: Sequence[Sequence[Value | None]], ranked: bool = True
+) -> list[list[Cell]]:
+    """Return the cells of columns of one table; bold if ranked and significantly the highest."""
+    best = differences.leaders(columns) if ranked else [None] * len(columns)
+    return [
+        [value(show, of, best=i == leader) for i, of in enumerate(column)]
+        for column, leader in zip(columns, best, strict=True)
+    ]
+
+
+def by_sigma(
+    results: Results, quantity: Quantity, show: Callable[[float], str], ranked: bool
+) -> Block:
+    """Return a line for each row of the experiment, a column for each sigma."""
+    rows, sigmas, cells = results.experiment.rows, results.experiment.sigmas, results.cells
+    columns = [
+        [cells[row, sigma][quantity] if (row, sigma) in cells else None for row in rows]
+        for sigma in sigmas
+    ]
+    counts = [[cells[row, s].seeds for s in sigmas if (row, s) in cells] for row in rows]
+    lines = zip(*shown(show, columns, ranked), strict=True)
+    return Block(
+        "",
+        [
+            Column("Method", words=True),
+            *(Column(f"σ = {sigma:.2f}") for sigma in sigmas),
+            Column("Seeds"),
+        ],
+        [
+            [method(results, row), *line, seeds(count)]
+            for row, line, count in zip(rows, lines, counts, strict=True)
+        ],
+    )
+
+
+# Notes
+
+
+def closing_notes(results: Results) -> list[str]:
+    """Return which settings are guesses, if any, and what the numbers are comparable with."""
+    experiment, protocol = results.experiment, results.experiment.protocol
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for row, names in experiment.unpublished.items():
+        rows.setdefault(names, []).append(row.title)
+    guesses = "; ".join(f"{', '.join(names)} of {', '.join(of)}" for names, of in rows.items())
+    mode = "" if protocol.mode == "fixed" else f", mode {protocol.mode}"
+    return [
+        *([f"{GUESS} Settings that the reproduced source does not state: {guesses}."] * bool(rows)),
+        f"Protocol: subset {protocol.subset} ({experiment.images:,} images), "
+        f"n₀ = {protocol.n0:,}, n = {protocol.n:,}, α = {protocol.alpha:g}{mode}.",
+    ]
+
+
+def spread_note(results: Results) -> str:
+    """Return what ± means."""
+    several = "the sample standard deviation over seeds"
+    single = f"the standard error over the {results.experiment.images:,} images"
+    fewest, most = _seeds(results)
+    if fewest > 1:
+        return f"± is {several}."
+    if most == 1:
+        return f"One seed: ± is {single}."
+    return f"± is {several}, and for one seed {single}."
+
+
+def best_note(results: Results, scope: str) -> list[str]:
+    """Return what bold means, where there is anything to compare."""
+    if len(results.experiment.rows) == 1:
+        return []
+    return [
+        f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
+        f"{differences.LEVEL:.0%} level ({test_note(results)}; adjusted by Holm's method for the "
+        "number of columns)."
+    ]
+
+
+def test_note(results: Results) -> str:
+    """Return by which test cells are compared."""
+    over_seeds = "Welch's t test over seeds, on these images"
+    over_images = "paired t test over images, which leaves out the deviation between seeds"
+    fewest, most = _seeds(results)
+    if fewest > 1:
+        return over_seeds
+    if most == 1:
+        return over_images
+    return f"{over_seeds}; where one side has a single seed, {over_images}"
+
+
+def _seeds(results: Results) -> tuple[int, int]:
+    counts = [cell.seeds for cell in results.cells.values()]
+    return min(counts), max(counts)

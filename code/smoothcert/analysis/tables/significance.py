@@ -1,0 +1,135 @@
+"""Differences of ACR and of clean accuracy between each two rows at each sigma, with tests."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from smoothcert.analysis import differences, metrics
+from smoothcert.analysis.differences import LEVEL
+from smoothcert.analysis.measurement import CLEAN, Measured, Results
+from smoothcert.analysis.metrics import Quantity
+from smoothcert.analysis.render import Block, Cell, Column, Table
+from smoothcert.analysis.tables import TABLES, base
+
+SHOWN = {Quantity(metrics.ACR): ("ACR", base.radius), CLEAN: ("clean %", base.percent)}
+COLUMNS = (
+    "label", "lambda", "other_label", "other_lambda", "sigma", "metric", "difference", "low",
+    "high", "p", "p_holm", "standard_error", "degrees_of_freedom", "error_over", "seeds",
+    "other_seeds",
+)  # fmt: skip
+
+
+def table(results: Results) -> Table:
+    """Return the table: the later row minus the earlier one, for each two at each sigma."""
+    pairs = [
+        (later, earlier)
+        for sigma in results.experiment.sigmas
+        for earlier, later in combinations(results.at(sigma), 2)
+    ]
+    data = pd.DataFrame(
+        [_compare(*pair, quantity) for pair in pairs for quantity in SHOWN], columns=COLUMNS
+    )
+    data["p_holm"] = differences.holm(data["p"])
+    lines = [
+        data.iloc[i : i + len(SHOWN)].to_dict("records") for i in range(0, len(data), len(SHOWN))
+    ]
+    blocks = [
+        Block(
+            f"σ = {sigma:.2f}",
+            [Column("Method", words=True), Column("minus", words=True), *_columns()],
+            [
+                _line(results, *pair, line)
+                for pair, line in zip(pairs, lines, strict=True)
+                if pair[0].sigma == sigma
+            ],
+        )
+        for sigma in dict.fromkeys(later.sigma for later, _ in pairs)
+    ]
+    return Table(
+        "significance",
+        TABLES["significance"],
+        [*_notes(results, data), *base.closing_notes(results)],
+        blocks,
+        data.assign(**results.protocol),
+    )
+
+
+def _compare(later: Measured, earlier: Measured, quantity: Quantity) -> dict[str, Any]:
+    a, b = later[quantity], earlier[quantity]
+    found = differences.compare(a, b)
+    low, high = found.interval(1 - LEVEL) if found else (math.nan, math.nan)
+    return {
+        "label": later.row.label,
+        "lambda": later.weight,
+        "other_label": earlier.row.label,
+        "other_lambda": earlier.weight,
+        "sigma": later.sigma,
+        "metric": "clean_accuracy" if quantity == CLEAN else quantity.metric,
+        "difference": a.mean - b.mean,
+        "low": low,
+        "high": high,
+        "p": differences.p_value(found),
+        "standard_error": found.error if found else math.nan,
+        "degrees_of_freedom": found.df if found else math.nan,
+        "error_over": "seeds" if differences.over_seeds(a, b) else "images",
+        "seeds": a.seeds,
+        "other_seeds": b.seeds,
+    }
+
+
+def _columns() -> list[Column]:
+    columns = []
+    for name, _ in SHOWN.values():
+        headings = (f"Δ {name}", f"{1 - LEVEL:.0%} interval", "p", "Holm p")
+        columns += map(Column, headings)
+    return [*columns, Column("Seeds"), Column("Error over", words=True)]
+
+
+def _line(
+    results: Results, later: Measured, earlier: Measured, found: list[dict[str, Any]]
+) -> list[Cell]:
+    cells = []
+    for number, (_, show) in zip(found, SHOWN.values(), strict=True):
+        known = not math.isnan(number["p"])
+        cells += [
+            Cell(_signed(show(number["difference"])), best=number["p_holm"] < LEVEL),
+            Cell(" to ".join(_signed(show(number[end])) for end in ("low", "high")))
+            if known
+            else base.ABSENT,
+            *(base.number(_probability, number[name]) for name in ("p", "p_holm")),
+        ]
+    return [
+        base.method(results, later.row),
+        base.method(results, earlier.row),
+        *cells,
+        base.seeds([later.seeds, earlier.seeds]),
+        Cell(found[0]["error_over"]),
+    ]
+
+
+def _notes(results: Results, data: pd.DataFrame) -> list[str]:
+    if data.empty:
+        return ["There are no two methods at one noise level to compare."]
+    tested = data["p"].notna()
+    return [
+        "The first method's mean minus the second's, accuracies in percentage points, with the "
+        f"{1 - LEVEL:.0%} interval of the difference and the two-sided p-value of no difference "
+        f"({base.test_note(results)}), as it is and adjusted by Holm's method for all "
+        f"{tested.sum():,} tests of this table.",
+        f"Bold: significant at the {LEVEL:.0%} level after the adjustment. What is bold in other "
+        "tables is adjusted for their columns alone.",
+        *([] if tested.all() else ["A dash: the values do not vary, so there is no error."]),
+    ]
+
+
+def _signed(text: str) -> str:
+    """Return a number with a typographic minus, and without one if it is 0."""
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _probability(p: float) -> str:
+    return f"{p:.2g}"

@@ -1,0 +1,91 @@
+"""Tests between methods, against SciPy's and against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from smoothcert.analysis import differences, metrics
+from smoothcert.analysis.measurement import Value
+
+
+def value(by_seed_and_image) -> Value:
+    """Return the value of a quantity from an array (seeds, images)."""
+    estimate = metrics.over_seeds(by_seed_and_image)
+    return Value(
+        mean=float(estimate.mean),
+        std=float(estimate.std),
+        standard_error=float(estimate.standard_error),
+        seeds=estimate.seeds,
+        by_image=np.mean(by_seed_and_image, axis=0),
+    )
+
+
+def constant(*means: float) -> Value:
+    """Return a value whose seeds have ``means``, the same on every image."""
+    return value(np.repeat(np.array(means)[:, None], 4, axis=1))
+
+
+@pytest.fixture
+def runs() -> np.ndarray:
+    """Return correlated values (methods, seeds, images) of 2 methods, 4 seeds and 50 images."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=50) + rng.normal([[[0.0]], [[0.2]]], 0.5, (2, 4, 50))
+
+
+class TestCompare:
+    def test_over_seeds_is_welchs_test(self, runs):
+        found = differences.compare(value(runs[1]), value(runs[0, :3]))
+        expected = stats.ttest_ind(runs[1].mean(1), runs[0, :3].mean(1), equal_var=False)
+        assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
+        assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
+
+    @pytest.mark.parametrize("seeds", [1, 4], ids=["one seed each", "one seed on one side"])
+    def test_over_images_is_the_paired_test(self, runs, seeds):
+        found = differences.compare(value(runs[1, :seeds]), value(runs[0, :1]))
+        expected = stats.ttest_rel(runs[1, :seeds].mean(0), runs[0, 0])
+        assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
+        assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
+
+    def test_without_an_error_there_is_no_test(self):
+        equal_seeds = [[0.0, 1.0], [0.0, 1.0]]
+        for a, b in (
+            ([[1.0]], [[2.0]]),
+            ([[1.0, 2.0]], [[2.0, 3.0]]),
+            (equal_seeds, np.add(equal_seeds, 1)),
+        ):
+            assert differences.compare(value(a), value(b)) is None
+
+
+class TestHolm:
+    def test_worked_example(self):
+        adjusted = differences.holm([0.01, 0.04, 0.03, 0.005])
+        assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
+
+    def test_never_above_one(self):
+        assert_allclose(differences.holm([0.9, 0.6]), [1, 1])
+
+    def test_unknown_does_not_count(self):
+        assert_allclose(differences.holm([np.nan, 0.02, 0.03]), [np.nan, 0.04, 0.04])
+
+
+class TestLeaders:
+    low, high, close = constant(1.0, 1.1, 0.9), constant(3.0, 3.1, 2.9), constant(2.98, 3.02, 2.9)
+
+    def test_is_significantly_above_the_next(self):
+        assert differences.leaders([[self.low, self.high], [self.high, self.low]]) == [1, 0]
+
+    def test_the_next_decides_not_the_lowest(self):
+        assert differences.leaders([[self.low, self.high, self.close]]) == [None]
+
+    def test_alone_it_leads_nothing(self):
+        assert differences.leaders([[self.high], [None, self.high, None]]) == [None, None]
+
+    def test_many_columns_ask_for_more(self):
+        pair = [constant(1.0, 1.1, 0.9), constant(1.2, 1.3, 1.4)]
+        p = differences.p_value(differences.compare(*pair))
+        assert 0.01 < p < 0.05
+        assert differences.leaders([pair]) == [1]
+        assert differences.leaders([pair] * 5) == [None] * 5
