@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -108,13 +109,24 @@ def _md(text: str) -> str:
 
 # LaTeX
 
+
+def _greek(letter: str) -> str:
+    name = unicodedata.name(letter).split()[-1].replace("LAMDA", "LAMBDA")
+    return rf"$\{name.lower() if letter.islower() else name.capitalize()}$"
+
+
 _LATEX = str.maketrans(
     {
         **{c: f"\\{c}" for c in "&%$#_{}"},
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-        "±": r"$\pm$", "≥": r"$\geq$", "σ": r"$\sigma$", "λ": r"$\lambda$", "α": r"$\alpha$",
-        "₀": "$_0$", "–": "--", "×": r"$\times$", "ε": r"$\varepsilon$",
+        # After a line's end, these would be taken for its options.
+        "[": "{[}", "*": "{*}",
+        "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "₀": "$_0$", "–": "--", "−": "$-$",
+        "×": r"$\times$", "·": r"$\cdot$", "→": r"$\to$", "ℓ": r"$\ell$", "²": "$^2$",
+        "†": r"$^\dagger$",
+        **{letter: _greek(letter) for letter in "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ"},
+        "ε": r"$\varepsilon$",
     }
 )  # fmt: skip
 
@@ -129,7 +141,7 @@ def _latex(table: Table) -> str:
     ]
     for block in table.blocks:
         if block.heading:
-            lines += ["", rf"\medskip{_tex(block.heading)}\par\smallskip"]
+            lines += ["", rf"\medskip {_tex(block.heading)}\par\smallskip"]
         layout = "".join("l" if column.words else "r" for column in block.columns)
         rows = [[_latex_cell(cell) for cell in row] for row in block.rows]
         lines += [

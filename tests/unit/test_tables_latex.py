@@ -1,0 +1,69 @@
+"""Every LaTeX table in pdflatex, with the packages that its first line asks for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from synthetic import write_experiment
+
+from smoothcert.analysis.tables import TABLES, write_tables
+
+HOSTILE = r"[1] * <script>alert(1)</script> 50% & $x_1$ #{}~^\ | “η = 1” \input{x}"
+METHODS = [
+    {"method": "gaussian", "label": HOSTILE},
+    {"method": "consistency", "lambda": [1, 5], "family": "*"},
+    {"method": "consistency", "lambda": 5, "label": "[]", "parameters": {"form": "kl"}},
+]
+PACKAGES = "fontenc", "booktabs", "graphicx"
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """Return a function that typesets the tables of an experiment and returns pdflatex's log."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    monkeypatch.chdir(tmp_path)
+
+    def run(**changes) -> str:
+        write_tables(write_experiment(tmp_path, **changes), Path("tables"))
+        packages = Path("tables/acr.tex").read_text(encoding="utf-8").splitlines()[0]
+        assert all(package in packages for package in PACKAGES)
+        document = [
+            r"\documentclass{article}",
+            packages.removeprefix("% ").replace(", ", "\n"),
+            r"\begin{document}",
+            *(rf"\input{{tables/{name}}}" for name in TABLES),
+            r"\end{document}",
+        ]
+        Path("all.tex").write_text("\n".join(document), encoding="utf-8")
+        done = subprocess.run(
+            ["pdflatex", "-draftmode", "-halt-on-error", "-interaction=nonstopmode", "all.tex"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+        return Path("all.log").read_text(encoding="utf-8", errors="replace")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": METHODS},
+        {"methods": METHODS, "seeds": [0], "certification": {"n": 100, "mode": "evaluate"}},
+        {"methods": METHODS[:1], "sigmas": [1.0]},
+    ],
+    ids=["hostile", "evaluate", "alone"],
+)
+def test_compiles(compiled, changes):
+    log = compiled(**changes)
+    assert "Missing character" not in log
+    # A table is as wide as the page at most; captions break like text.
+    assert not [box for box in re.findall(r"Overfull \\hbox \((\d+)", log) if int(box) > 20]
