@@ -178,15 +178,14 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
 def _refuse_contradiction(path: Path, radii: np.ndarray, run: Run) -> None:
     """Raise UserError if radii cannot come from n votes under the run's sigma.
 
-    The radii of nearly unanimous votes are sparse multiples of sigma, and unanimous ones are so
-    frequent that they pile up at the largest radius.
+    Unanimous votes give the largest radius, a multiple of sigma, at which images pile up. Noise
+    levels differ by far more than a twentieth, and radii are rounded by less.
     """
     n, alpha, sigma = run.protocol.n, run.protocol.alpha, run.point.sigma
     cap = sigma * ndtri(betaincinv(n, 1, alpha))
-    rounding = 0.005 + 1e-6  # three significant digits, the fewest that logs have
     largest = radii.max()
     piled = np.sum(radii == largest) >= max(5, 0.02 * np.sum(radii > 0))
-    if largest > cap + rounding or (piled and largest < cap - rounding):
+    if largest > 1.05 * cap or (piled and largest < 0.95 * cap):
         raise UserError(
             f"{path} is not of sigma {sigma:g}: its largest radius is {largest:g}, and {n} votes "
             f"at alpha {alpha:g} give {cap:.3f}"

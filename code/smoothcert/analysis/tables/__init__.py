@@ -9,6 +9,8 @@ import importlib
 from pathlib import Path
 
 TABLES = {
+    "verdicts": "Published numbers and ours",
+    "claims": "Claims of the papers",
     "acr": "Average certified radius (ACR)",
     "certified_accuracy": "Certified accuracy",
     "best": "Best certified accuracy at each radius",

@@ -1,0 +1,158 @@
+"""What the papers say in words, and what the experiment's runs say of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smoothcert.analysis import claims, metrics
+from smoothcert.analysis.evidence import Finding, Result, evaluate
+from smoothcert.analysis.experiment import Run
+from smoothcert.analysis.measurement import Results
+from smoothcert.analysis.render import Block, Cell, Column, Table
+from smoothcert.analysis.tables import TABLES, base
+
+COLUMNS = (
+    "id", "claim", "source", "outcome", "left", "relation", "right", "sigma", "metric", "radius",
+    "threshold", "finding", "difference", "low", "high", "level", "reason",
+)  # fmt: skip
+
+
+def table(results: Results) -> Table:
+    """Return the table: a block of all claims, and one of their comparisons."""
+    content = results.experiment
+    found = [
+        claim
+        for claim in claims.read()
+        if (claim.dataset, claim.arch) == (content.dataset, content.arch)
+    ]
+    radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
+    runs = _runs(results, sorted(radii))
+    judged = [evaluate(claim, runs, _image_values(content.runs)) for claim in found]
+    data = pd.DataFrame([row for one in judged for row in _rows(one)], columns=COLUMNS)
+    notes = (
+        [
+            "Supported: the 95% interval of every difference lies on the claimed side. "
+            "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
+            "neither. The words are ours.",
+        ]
+        if judged
+        else ["No claim of the papers is about this data set and network."]
+    )
+    return Table(
+        "claims",
+        TABLES["claims"],
+        [*notes, *base.closing_notes(results)],
+        [_summary(judged), _findings(judged)] if judged else [],
+        data.assign(**results.protocol),
+    )
+
+
+def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
+    """Return a row a run and metric, as the claims are evaluated on; published logs among them.
+
+    A method that was run here and is also there as a published log counts with our runs alone.
+    """
+    rows = []
+    own = {run.point.method for run in results.experiment.runs if run.log is None}
+    for run in results.experiment.runs:
+        if run.log is not None and run.point.method in own:
+            continue
+        values = metrics.image_values(run.read_certificates(), np.array(radii)).mean(0)
+        settings = run.point.settings
+        for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
+            rows.append(
+                {
+                    **settings["training"],
+                    **settings["parameters"],
+                    "method": run.point.method,
+                    "lambda": run.point.weight,
+                    "sigma": run.point.sigma,
+                    "seed": run.point.seed,
+                    "metric": quantity.metric,
+                    "radius": quantity.radius,
+                    "value": value,
+                    "run": run,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _image_values(runs: tuple[Run, ...]) -> Callable[[dict[str, Any]], np.ndarray]:
+    """Return what gives the values of all images behind a row of the table of runs."""
+
+    def values(row: dict[str, Any]) -> np.ndarray:
+        radius = row["radius"]
+        at = np.array([] if radius is None or math.isnan(radius) else [radius])
+        all_values = metrics.image_values(row["run"].read_certificates(), at)
+        wanted = [quantity.metric for quantity in metrics.quantities(at)].index(row["metric"])
+        return all_values[:, wanted]
+
+    return values
+
+
+def _summary(judged: list[Result]) -> Block:
+    columns = [Column(name, words=True) for name in ("Claim", "Source", "These runs")]
+    lines = [
+        [Cell(one.claim.text), Cell(one.claim.source), Cell(str(one.outcome))] for one in judged
+    ]
+    return Block("", columns, lines)
+
+
+def _findings(judged: list[Result]) -> Block:
+    columns = [
+        Column("Claim", words=True),
+        Column("Comparison", words=True),
+        Column("σ"),
+        Column("Difference"),
+        Column("Interval"),
+        Column("Outcome", words=True),
+        Column("Grounds", words=True),
+    ]
+    lines = [_line(one, finding) for one in judged for finding in one.findings]
+    return Block("The comparisons behind them", columns, lines)
+
+
+def _line(one: Result, finding: Finding) -> list[Cell]:
+    comparison, over = finding.comparison, finding.difference
+    show = base.radius if comparison.metric == metrics.ACR else base.percent
+    metric = "ACR" if comparison.metric == metrics.ACR else comparison.metric.replace("_", " ")
+    at = "" if comparison.radius is None else f" at r = {comparison.radius:g}"
+    return [
+        Cell(one.claim.id),
+        Cell(f"{metric}{at}: {finding.left} {comparison.relation} {finding.right}"),
+        Cell(f"{finding.sigma:.2f}"),
+        Cell(show(over.value)) if over else base.ABSENT,
+        Cell(" to ".join(map(show, finding.interval))) if finding.interval else base.ABSENT,
+        Cell(str(finding.outcome)),
+        Cell(finding.reason),
+    ]
+
+
+def _rows(one: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": one.claim.id,
+            "claim": one.claim.text,
+            "source": one.claim.source,
+            "outcome": str(one.outcome),
+            "left": str(finding.left),
+            "relation": finding.comparison.relation,
+            "right": str(finding.right),
+            "sigma": finding.sigma,
+            "metric": finding.comparison.metric,
+            "radius": finding.comparison.radius,
+            "threshold": finding.comparison.threshold,
+            "finding": str(finding.outcome),
+            "difference": finding.difference.value if finding.difference else None,
+            "low": finding.interval[0] if finding.interval else None,
+            "high": finding.interval[1] if finding.interval else None,
+            "level": finding.level,
+            "reason": finding.reason,
+        }
+        for finding in one.findings
+    ]

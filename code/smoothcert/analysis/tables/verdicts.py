@@ -1,0 +1,177 @@
+"""Every published number that the experiment names, ours beside it, and the verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from smoothcert.analysis import judgement, metrics
+from smoothcert.analysis.experiment import Row
+from smoothcert.analysis.judgement import Judged
+from smoothcert.analysis.measurement import Results
+from smoothcert.analysis.render import Block, Cell, Column, Table
+from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.verdicts import Kind, Verdict
+from smoothcert.analysis.welch import Sample
+
+COLUMNS = (
+    "label", "lambda", "sigma", "metric", "radius", "published", "published_std",
+    "published_seeds", "ours", "ours_std", "ours_seeds", "difference", "low", "high", "level",
+    "margin", "verdict", "reason", "assumed", "best_of", "source", "table", "note",
+)  # fmt: skip
+
+NOT_RUN = "not run"
+"""The verdict's place of a cell that has no run."""
+
+
+def table(results: Results) -> Table:
+    """Return the table, one block a metric."""
+    judged = judgement.judge(results.experiment)
+    data = pd.DataFrame([_row(one) for one in judged], columns=COLUMNS)
+    blocks = [
+        _block(title, [one for one in judged if _about(one) == key], results.experiment.rows)
+        for key, title in _titles(judged).items()
+    ]
+    notes = _notes(results, judged) if judged else ["This experiment names no published number."]
+    return Table(
+        "verdicts",
+        TABLES["verdicts"],
+        [*notes, *base.closing_notes(results)],
+        blocks,
+        data.assign(**results.protocol),
+    )
+
+
+def _about(one: Judged) -> tuple[str, float | None]:
+    return one.number.metric, one.number.radius
+
+
+def _titles(judged: list[Judged]) -> dict[tuple[str, float | None], str]:
+    """Return the blocks' headings: ACR first, then accuracies by radius, then abstention."""
+    order = {metrics.ACR: 0, metrics.CERTIFIED: 1, metrics.ABSTENTION: 2}
+    keys = sorted({_about(one) for one in judged}, key=lambda key: (order[key[0]], key[1] or 0))
+    words = {metrics.ACR: "Average certified radius", metrics.ABSTENTION: "Abstention, %"}
+    return {
+        (metric, radius): words.get(metric) or f"Certified accuracy at r = {radius:g}, %"
+        for metric, radius in keys
+    }
+
+
+def _block(title: str, judged: list[Judged], rows: list[Row]) -> Block:
+    columns = [
+        Column("Method", words=True),
+        Column("σ"),
+        Column("Published"),
+        Column("Seeds"),
+        Column("Ours"),
+        Column("Seeds"),
+        Column("Ours − published"),
+        Column("Interval"),
+        Column("Verdict", words=True),
+        Column("Grounds", words=True),
+    ]
+    return Block(title, columns, [_line(one, rows) for one in judged])
+
+
+def _title(cell: judgement.Cell, rows: list[Row]) -> str:
+    """Return the title of the cell's row; a cell without runs has none."""
+    swept = Row(cell.label, cell.weight)
+    return swept.title if swept in rows else cell.label
+
+
+def _line(one: Judged, rows: list[Row]) -> list[Cell]:
+    number, verdict = one.number, one.verdict
+    show = base.radius if number.metric == metrics.ACR else base.percent
+    theirs = verdict.theirs if verdict else Sample(number.value, number.std, number.seeds)
+    ours = verdict.ours if verdict else None
+    return [
+        Cell(_title(one.cell, rows)),
+        Cell(f"{one.cell.sigma:.2f}"),
+        Cell(show(theirs.mean), show(theirs.std) if theirs.std is not None else ""),
+        Cell(str(theirs.seeds)),
+        Cell(show(ours.mean), show(ours.std) if ours.std is not None else "")
+        if ours
+        else base.ABSENT,
+        Cell(str(ours.seeds)) if ours else base.ABSENT,
+        Cell(_signed(show(verdict.difference)))
+        if verdict and verdict.difference is not None
+        else base.ABSENT,
+        _interval(verdict, show),
+        Cell(str(verdict.kind) if verdict else NOT_RUN),
+        Cell(_grounds(verdict)),
+    ]
+
+
+def _interval(verdict: Verdict | None, show: Any) -> Cell:
+    if verdict is None or verdict.low is None:
+        return base.ABSENT
+    return Cell(f"{_signed(show(verdict.low))} to {_signed(show(verdict.high))}")
+
+
+def _grounds(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "no run of ours"
+    words = [verdict.reason]
+    if verdict.assumed:
+        words.append(f"the deviation of {verdict.assumed} is assumed to be the other's")
+    if verdict.best_of:
+        runs = "an unstated number of" if verdict.best_of == "unstated" else verdict.best_of
+        words.append(f"the published one is the best of {runs} runs on the test set")
+    return "; ".join(words)
+
+
+def _signed(text: str) -> str:
+    """Return a difference with its sign, or without one if it is shown as 0."""
+    if not float(text):
+        return text.removeprefix("-")
+    return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+
+
+def _row(one: Judged) -> dict[str, Any]:
+    number, verdict = one.number, one.verdict
+    row = {
+        "label": one.cell.label,
+        "lambda": one.cell.weight,
+        "sigma": one.cell.sigma,
+        "metric": number.metric,
+        "radius": number.radius,
+        "published": number.value,
+        "published_std": number.std,
+        "published_seeds": number.seeds,
+        "verdict": NOT_RUN,
+        "reason": _grounds(verdict),
+        "source": number.source,
+        "table": number.table,
+        "note": number.note,
+    }
+    if verdict:
+        keys = ("difference", "low", "high", "level", "margin", "assumed", "best_of")
+        row |= {key: getattr(verdict, key) for key in keys}
+        row |= {"verdict": str(verdict.kind), "published": verdict.theirs.mean}
+        row |= {"published_std": verdict.theirs.std, "published_seeds": verdict.theirs.seeds}
+        if verdict.ours:
+            ours = verdict.ours
+            row |= {"ours": ours.mean, "ours_std": ours.std, "ours_seeds": ours.seeds}
+    return row
+
+
+def _notes(results: Results, judged: list[Judged]) -> list[str]:
+    margin = results.experiment.configuration["margin"]
+    kinds = {one.verdict.kind if one.verdict else None for one in judged}
+    notes = ["± is the sample standard deviation over seeds."]
+    if kinds - {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG, None}:
+        notes.append(
+            "Reproduced: the 90% interval of the difference over seeds lies within ± "
+            f"{100 * margin['acr']:g}% of the published ACR, or ± {100 * margin['share']:g} "
+            "percentage points of an accuracy. Not reproduced: otherwise, if the 95% interval, "
+            "adjusted by Holm's method for this table, excludes 0. Inconclusive: otherwise. Radii "
+            "are first rounded as the published ones were. Where this report holds the logs of the "
+            "published runs, they are compared on the same images."
+        )
+    if kinds & {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG}:
+        notes.append(
+            "Recomputed: from the published certification log of the very run, which shows that "
+            "table and log agree, not that the run can be repeated."
+        )
+    return notes

@@ -1,0 +1,155 @@
+"""The verdicts of an experiment: what is compared with what, how it is shown, what is not run."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from synthetic import rows, write_experiment
+
+from smoothcert import files
+from smoothcert.analysis import experiment, judgement, metrics
+from smoothcert.analysis.tables import write_tables
+from smoothcert.published import Entry
+
+NUMBER = Entry(
+    source="authors2020",
+    dataset="digits",
+    arch="convnet8",
+    method="gaussian",
+    settings={"epochs": "5"},
+    sigma=0.25,
+    metric="acr",
+    radius=None,
+    subset="every-4",
+    images=90,
+    n=10_000,
+    alpha=0.001,
+    radii="3 digits",
+    printed="0.4000",
+    std=0.01,
+    seeds=5,
+    table="table 1",
+    note="",
+)
+
+
+@pytest.fixture
+def judge(tmp_path, monkeypatch):
+    """Return a function that judges an experiment's Gaussian cell beside published numbers."""
+    monkeypatch.chdir(tmp_path)
+    manifest = write_experiment(tmp_path)
+
+    def with_numbers(*numbers, **cell):
+        content = files.read_json(manifest)
+        about = {"label": "Gaussian", "lambda": 0, "sigma": 0.25, "settings": {"epochs": 5}}
+        about |= {"log": False, "numbers": [dataclasses.asdict(number) for number in numbers]}
+        files.write_json(manifest, {**content, "published": [about | cell]})
+        return judgement.judge(experiment.load(manifest))
+
+    with_numbers.manifest = manifest
+    return with_numbers
+
+
+def number(**changes):
+    return dataclasses.replace(NUMBER, **changes)
+
+
+def kind(judged):
+    (one,) = judged
+    return str(one.verdict.kind)
+
+
+def rounded_acr(judge):
+    """Return the mean ACR of the Gaussian runs at sigma 0.25, of radii of three digits."""
+    runs = [
+        run.read_certificates()
+        for run in experiment.load(judge.manifest).runs
+        if run.row.label == "Gaussian" and run.point.sigma == 0.25
+    ]
+    values = [
+        [float(f"{r:.3g}") * c for r, c in zip(run["radius"], run["correct"], strict=True)]
+        for run in runs
+    ]
+    return float(pd.DataFrame(values).mean(axis=1).mean())
+
+
+def test_ours_are_rounded_as_theirs(judge):
+    (one,) = judge(NUMBER)
+    assert one.verdict.ours.mean == pytest.approx(rounded_acr(judge), abs=1e-12)
+    assert one.verdict.ours.seeds == 3
+    (plain,) = judge(number(radii=""))
+    assert plain.verdict.ours.mean != one.verdict.ours.mean
+
+
+def test_a_number_near_ours_is_reproduced_and_a_far_one_is_not(judge):
+    near = number(printed=f"{rounded_acr(judge):.4f}", std=1e-5)
+    manifest = files.read_json(judge.manifest)
+    manifest["configuration"]["margin"]["acr"] = 0.2
+    files.write_json(judge.manifest, manifest)
+    assert kind(judge(near)) == "reproduced"
+    assert kind(judge(number(printed="0.1000"))) == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"subset": "all"}, "subset (ours every-4, theirs all)"),
+        ({"n": 100_000}, "n (ours 10000, theirs 100000)"),
+        ({"alpha": 0.01}, "alpha (ours 0.001, theirs 0.01)"),
+        ({"settings": {"epochs": "90"}}, "epochs (ours 5, theirs 90)"),
+    ],
+)
+def test_what_differs_is_not_comparable(judge, changes, words):
+    (one,) = judge(number(**changes))
+    assert str(one.verdict.kind) == "not comparable"
+    assert words in one.verdict.reason
+
+
+def test_accuracies_and_abstentions_are_compared_too(judge):
+    accuracy = number(metric="certified_accuracy", radius=0.25, printed="0.7")
+    abstention = number(metric="abstention", printed="0.05")
+    times = number(metric="seconds_per_epoch", printed="8")
+    judged = judge(accuracy, abstention, times)
+    assert [one.number.metric for one in judged] == ["certified_accuracy", "abstention"]
+    run = next(iter(experiment.load(judge.manifest).runs)).read_certificates()
+    rounded = metrics.round_radii(run["radius"], "3 digits")
+    share = ((rounded >= 0.25) & (run["correct"] == 1)).mean()
+    assert 0 < share < 1
+    assert judged[0].verdict.ours.mean == pytest.approx(share, abs=0.1)
+
+
+def test_a_cell_without_runs_is_listed(judge):
+    (one,) = judge(NUMBER, label="SmoothAdv")
+    assert one.verdict is None
+    write_tables(judge.manifest, judge.manifest.parent)
+    (line,) = [row for row in rows(judge.manifest.parent / "verdicts.md") if row[0] == "SmoothAdv"]
+    assert line[4] == "–"
+    assert line[8:] == ["not run", "no run of ours"]
+    (row,) = pd.read_csv(judge.manifest.parent / "verdicts.csv").to_dict("records")
+    assert (row["verdict"], row["published"], row["table"]) == ("not run", 0.4, "table 1")
+
+
+def test_the_table_shows_both_sides_with_their_counts(judge):
+    judge(NUMBER)
+    write_tables(judge.manifest, judge.manifest.parent)
+    line = rows(judge.manifest.parent / "verdicts.md")[2]
+    assert line[:4] == ["Gaussian", "0.25", "0.4000 ± 0.0100", "5"]
+    assert line[4].startswith(f"{rounded_acr(judge):.4f} ± ")
+    assert line[5] == "3"
+
+
+def test_a_best_of_a_sweep_says_so(judge):
+    judge(number(settings={"best_of": "14"}))
+    write_tables(judge.manifest, judge.manifest.parent)
+    assert (
+        "the best of 14 runs on the test set" in rows(judge.manifest.parent / "verdicts.md")[2][-1]
+    )
+
+
+def test_without_published_numbers_the_tables_say_so(judge):
+    files.write_json(judge.manifest, {**files.read_json(judge.manifest), "published": []})
+    write_tables(judge.manifest, judge.manifest.parent)
+    for name in ("verdicts", "claims"):
+        text = (judge.manifest.parent / f"{name}.md").read_text(encoding="utf-8")
+        assert "no published number" in text or "No claim" in text
+        assert pd.read_csv(judge.manifest.parent / f"{name}.csv").empty
