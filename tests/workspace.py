@@ -73,7 +73,8 @@ class Workspace:
         assert result.returncode == 0, result.stderr
         words = {"Train": "train", "Certify": "certify", "Summarise": "summarize",
                  "Data": "data", "Tables": "tables", "Figures": "figures", "Report": "report",
-                 "List": "experiment", "Merge": "merge", "Import": "import"}  # fmt: skip
+                 "Index": "index", "List": "experiment", "Merge": "merge",
+                 "Import": "import"}  # fmt: skip
         jobs: dict[str, set[str]] = {}
         for word, rest in re.findall(r"^Job \d+: (\w+) (.*)$", result.stdout + result.stderr, re.M):
             jobs.setdefault(words[word], set()).add(rest.split(",")[0])

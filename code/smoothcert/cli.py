@@ -168,6 +168,10 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
     command.add_argument("--figures", type=Path, required=True, help="folder of its figures")
     _output(command, "the HTML file, which needs no other")
+
+    command = _command(commands, "index", _index, "List the experiments that have a report.")
+    command.add_argument("reports", type=Path, help="folder of the experiments' folders")
+    _output(command, "the HTML file")
     return parser
 
 
@@ -300,6 +304,12 @@ def _report(options: argparse.Namespace) -> None:
     from smoothcert.report.page import write_report
 
     write_report(options.experiment, options.tables, options.figures, options.output)
+
+
+def _index(options: argparse.Namespace) -> None:
+    from smoothcert.report.index import write_index
+
+    write_index(options.reports, options.output)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -63,5 +63,5 @@ def test_labels_are_shown_as_they_are(folder):
 
 
 def test_many_rows_look_different():
-    looks = {str(figures._appearance(index)) for index in range(40)}
+    looks = {str(figures.appearance(index)) for index in range(40)}
     assert len(looks) == 40

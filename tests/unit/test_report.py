@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import pandas as pd
 import pytest
+import yaml
 from synthetic import write_experiment
 
-from smoothcert import files, fingerprint
+from smoothcert import cli, config, files, fingerprint
+from smoothcert.analysis import experiment
 from smoothcert.analysis.figures import draw_figures
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
-from smoothcert.report.page import write_report
+from smoothcert.report import charts
+from smoothcert.report.page import OWN_PLACE, write_report
 
 HOSTILE = "<script>alert(1)</script>"
+FOLDER = Path("reports/synthetic")
 
 
 class Tags(HTMLParser):
@@ -49,58 +57,138 @@ def built(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         manifest = write_experiment(folder, methods=methods, title=f"Title {HOSTILE}")
-        reports = manifest.parent
-        write_tables(manifest, reports / "tables")
-        draw_figures(manifest, reports / "figures")
+        write_tables(manifest, FOLDER / "tables")
+        draw_figures(manifest, FOLDER / "figures")
         for run in files.read_json(manifest)["runs"]:
             summarize(Path(run["certificates"]))
-        write_report(manifest, reports / "tables", reports / "figures", reports / "index.html")
+        write()
     return folder
 
 
-@pytest.fixture
-def report(built) -> Path:
-    return built / "reports/synthetic/index.html"
+@pytest.fixture(autouse=True)
+def here(built, monkeypatch):
+    """Work where the report was built."""
+    monkeypatch.chdir(built)
 
 
 @pytest.fixture
-def page(report) -> str:
-    return report.read_text(encoding="utf-8")
+def page() -> str:
+    return read()
+
+
+def write(manifest: Path = FOLDER / "experiment.json", output: Path = FOLDER / "index.html") -> str:
+    """Write the report and return it."""
+    write_report(manifest, FOLDER / "tables", FOLDER / "figures", output)
+    return read(output)
+
+
+def read(output: Path = FOLDER / "index.html") -> str:
+    return output.read_text(encoding="utf-8")
+
+
+def markup(page: str) -> str:
+    """Return a page without its scripts and styles."""
+    return re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+
+
+def words(page: str) -> str:
+    """Return the text of a page or a part of it."""
+    text = unescape(re.sub(r"<[^>]*>", "", markup(page)))
+    return re.sub(r"\s+", " ", text).replace("\xa0", " ")
+
+
+def headings(page: str) -> list[str]:
+    return [words(heading) for heading in re.findall(r"<h2.*?</h2>", markup(page))]
+
+
+def section(page: str, name: str) -> str:
+    return re.search(rf'<section aria-labelledby="{name}">.*?</section>', page, re.DOTALL)[0]
+
+
+def embedded(page: str) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
 
 
 def test_says_what_was_run(page):
-    text = re.sub(r"\s+", " ", page.replace("&nbsp;", " "))
-    for words in (
+    text = words(page)
+    for part in (
         "trained on Digits (scikit-learn) with the network convnet8",
         "σ = 0.25 and 0.50, with seeds 0, 1 and 2: 12 classifiers",
         "certified on 90 of the 360 test images",
         "n₀ = 100 noisy votes choose the class; n = 10,000 fresh votes",
         "α = 0.001",
+        "No published number is named by this experiment.",
+        "None is missing: all 12 runs were trained and certified.",
     ):
-        assert words in text
+        assert part in text
 
 
 def test_sections_stand_in_their_order(page):
-    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page)
-    assert headings == [
-        "Protocol", "Results", "Training", "Limits of the radius", "Provenance", "Files",
-        "How to read it",
+    assert headings(page) == [
+        "Protocol", "Tables", "Curves", "Distributions", "Images on which two methods differ most",
+        "Figures", "Cost", "Missing and failed runs", "Provenance", "How to read it",
     ]  # fmt: skip
-    tables = [page.index(f'id="table-{name}"') for name in TABLES]
-    assert tables == sorted(tables)
+    tables = re.findall(r'<figure class="table" id="table-(\w+)"', page)
+    assert tables == [name for name in TABLES if name not in (*OWN_PLACE, "cost")] + ["cost"]
+
+
+@pytest.fixture
+def verdicts():
+    """Replace the numbers of the tables of verdicts and claims."""
+    paths = [FOLDER / "tables" / name for name in ("verdicts.csv", "claims.csv")]
+    before = [path.read_text() for path in paths]
+    kinds = ["reproduced", "not reproduced", "reproduced", "not run"]
+    paths[0].write_text(pd.DataFrame({"verdict": kinds}).to_csv(index=False))
+    claims = {"id": ["a", "a", "b"], "outcome": ["supported", "supported", "undecided"]}
+    paths[1].write_text(pd.DataFrame(claims).to_csv(index=False))
+    yield paths
+    for path, text in zip(paths, before, strict=True):
+        path.write_text(text)
+
+
+def test_counts_verdicts_and_claims(verdicts, tmp_path):
+    page = write(output=tmp_path / "index.html")
+    found = re.findall(r'<li class="(\w+)"><b>(\d)</b> ([\w ]+)</li>', page)
+    assert found == [
+        ("good", "2", "reproduced"),
+        ("bad", "1", "not reproduced"),
+        ("open", "1", "not run"),
+        ("good", "1", "supported"),
+        ("open", "1", "undecided"),
+    ]
+    assert headings(page)[:5] == ["Published numbers", "Claims", "Protocol", "Claims", "Tables"]
+    assert 'id="table-claims"' in section(page, "claims")
+    assert 'id="table-verdicts"' in section(page, "tables")
+    assert "No published number is named" not in words(page)
+
+
+def test_verdicts_of_another_form_are_refused(verdicts, tmp_path):
+    verdicts[1].write_text("verdict\nsupported\n")
+    with pytest.raises(UserError, match=r"claims\.csv cannot be read; write the tables first"):
+        write(output=tmp_path / "index.html")
 
 
 def test_names_no_outside_address(page):
-    assert not re.search(r"https?:|//[a-z]+\.|@import|url\((?!#)", page)
-    assert "script" not in {tag for tag, _ in Tags(page).tags}
+    libraries = charts.libraries()
+    assert libraries in page
+    ours = page.replace(libraries, "")
+    assert not re.search(r"https?:|//[a-z]+\.|@import|url\((?!#)", ours)
+    assert "src" not in {name for _, attributes in Tags(ours).tags for name in attributes}
+
+
+def test_the_libraries_stand_in_a_page():
+    assert not re.search("</script|<!--", charts.libraries(), re.IGNORECASE)
 
 
 def test_label_is_text(page):
-    assert "<script" not in page
+    assert page.count("<script") == 3
+    assert "<script>alert" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
+    assert embedded(page)["rows"][0]["title"] == HOSTILE
 
 
 def test_no_id_stands_twice_and_each_reference_has_its_target(page):
+    page = markup(page)
     tags = Tags(page)
     ids = Counter(tags.values("id"))
     assert {name for name, count in ids.items() if count > 1} == set()
@@ -110,7 +198,7 @@ def test_no_id_stands_twice_and_each_reference_has_its_target(page):
     assert references - set(ids) == set()
 
 
-def test_links_lead_to_files(page, report):
+def test_links_lead_to_files(page):
     links = [
         href
         for tag, attributes in Tags(page).tags
@@ -118,32 +206,107 @@ def test_links_lead_to_files(page, report):
     ]
     assert len(links) == len(TABLES) * 4 + 2 * 3 + 1 + 12 * 4
     for link in links:
-        assert (report.parent / unquote(link)).is_file(), link
+        assert (FOLDER / unquote(link)).is_file(), link
+
+
+def test_commands_make_the_artefacts_again(page):
+    lines = unescape("\n".join(re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)))
+    options = [cli_options(line) for line in lines.splitlines() if line]
+    counts = Counter(one.command for one in options)
+    assert counts == {
+        "tables": 1, "figures": 1, "report": 1, "train": 12, "certify": 12, "summarize": 12
+    }  # fmt: skip
+    content = experiment.load(FOLDER / "experiment.json")
+    for number, run in enumerate(content.runs):
+        train, certify, summarize = options[3 + 3 * number : 6 + 3 * number]
+        assert train.output == run.folder
+        assert (train.sigma, train.seed, train.weight) == (
+            run.point.sigma,
+            run.point.seed,
+            run.point.weight,
+        )
+        assert train.epochs == 5
+        assert certify.model == run.folder / "model.pt"
+        assert certify.n == 10_000
+        assert certify.output == summarize.certificates == run.certificates
+
+
+def cli_options(line: str):
+    """Return what the command line understands."""
+    program, *arguments = shlex.split(line)
+    assert program == "smoothcert"
+    return cli._parser(arguments).parse_args(arguments)
+
+
+def test_configuration_can_be_run_again(page):
+    text = unescape(re.search(r"<pre>(experiments:.*?)</pre>", page, re.DOTALL)[1])
+    again = config.read(yaml.safe_load(text)).experiments[0]
+    assert again.manifest["runs"] == files.read_json(FOLDER / "experiment.json")["runs"]
 
 
 def test_shows_the_origin_of_each_stage(page):
-    for words in (
+    for part in (
         "0123456789abcdef0123456789abcdef01234567",
         "ab" * 32,
         "cpu (Imagined, 1 thread)",
     ):
-        assert page.count(words) >= 2
+        assert page.count(part) >= 2
 
 
 def test_figures_take_the_colours_of_the_page(page):
-    assert page.count("<svg") == 2
-    assert "currentColor" in page
-    assert "#222222" not in page
+    figures = section(page, "figures")
+    assert re.findall(r'<figure class="plot" id="figure-(\w+)"', figures) == ["training"]
+    assert "currentColor" in figures
+    assert "#222222" not in figures
 
 
-def test_missing_parts_are_named(built, monkeypatch, tmp_path):
-    monkeypatch.chdir(built)
-    folder = Path("reports/synthetic")
+def test_missing_runs_are_listed(tmp_path):
+    content = files.read_json(FOLDER / "experiment.json")
+    gone = content["runs"].pop()
+    reason = f"smoothcert train: {HOSTILE}"
+    missing = {key: gone[key] for key in ("label", "point", "folder")} | {"reason": reason}
+    manifest = tmp_path / "experiment.json"
+    files.write_json(manifest, {**content, "missing": [missing]})
+    text = words(section(write(manifest, tmp_path / "index.html"), "missing"))
+    assert "1 of 12 runs are missing" in text
+    assert reason in text
+    assert gone["folder"] in text
+    assert "None is missing" not in text
+
+
+def test_collapsed_runs_are_listed(tmp_path):
+    content = experiment.load(FOLDER / "experiment.json")
+    path = FOLDER / "tables/runs.csv"
+    before = path.read_text()
+    runs = pd.read_csv(path)
+    runs.loc[3, "clean_accuracy"] = embedded(read())["images"]["commonest"]
+    runs.to_csv(path, index=False)
+    try:
+        page = section(write(output=tmp_path / "index.html"), "missing")
+    finally:
+        path.write_text(before)
+    assert "1 run collapsed" in words(page)
+    assert str(content.runs[3].certificates) in page
+    assert str(content.runs[2].certificates) not in page
+
+
+def test_one_method_has_nothing_to_be_compared_with(tmp_path):
+    manifest = tmp_path / "experiment.json"
+    content = files.read_json(FOLDER / "experiment.json")
+    alone = [run for run in content["runs"] if run["label"] != HOSTILE]
+    files.write_json(manifest, {**content, "runs": alone})
+    page = write(manifest, tmp_path / "index.html")
+    assert "nothing to compare it with" in section(page, "images")
+    assert 'id="choice"' not in page
+
+
+def test_missing_parts_are_named(tmp_path):
     output = tmp_path / "index.html"
-    with pytest.raises(UserError, match=r"absent/acr\.html; write the tables first"):
-        write_report(folder / "experiment.json", Path("absent"), folder / "figures", output)
+    manifest = FOLDER / "experiment.json"
+    with pytest.raises(UserError, match=r"absent/verdicts\.html; write the tables first"):
+        write_report(manifest, Path("absent"), FOLDER / "figures", output)
     with pytest.raises(UserError, match=r"absent/certified_accuracy\.svg; draw the figures first"):
-        write_report(folder / "experiment.json", folder / "tables", Path("absent"), output)
+        write_report(manifest, FOLDER / "tables", Path("absent"), output)
     assert not output.exists()
 
 
@@ -157,11 +320,11 @@ class TestStages:
         page = stage("report.page")
         assert "analysis/figures.py" not in tables
         assert not {"analysis/tables/acr.py", "analysis/render.py"} & figures
-        assert {"report/report.html", "report/style.css"} <= page
+        assert {f"report/{name}" for name in ("report.html", "style.css", "report.js")} <= page
         for closure in (figures, tables, stage("analysis.summary")):
             assert not [path for path in closure if path.startswith("report/")]
 
     def test_loads_no_torch(self):
-        modules = "smoothcert.report.page, smoothcert.analysis.summary"
+        modules = "smoothcert.report.page, smoothcert.report.index, smoothcert.analysis.summary"
         code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

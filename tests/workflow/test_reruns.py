@@ -7,7 +7,7 @@ from workspace import TINY, Workspace
 
 from smoothcert.analysis.tables import TABLES
 
-EVERYTHING_AFTER = {"summarize", "tables", "figures", "report"}
+EVERYTHING_AFTER = {"summarize", "tables", "figures", "report", "index"}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def methods(runs):
 def test_the_whole_report_is_there(finished):
     folder = finished.folder / "reports" / "tiny"
     assert (folder / "index.html").stat().st_size > 10_000
+    assert 'href="tiny/index.html"' in (folder.parent / "index.html").read_text()
     for table in TABLES:
         for suffix in ("csv", "md", "tex", "html"):
             assert (folder / "tables" / f"{table}.{suffix}").stat().st_size > 0
@@ -62,7 +63,7 @@ def test_nothing_is_left_to_do(finished):
 
 def test_a_template_concerns_the_report_alone(planned):
     plan = planned("code/smoothcert/report/report.html", "<body", "<!-- --><body")
-    assert plan == {"report": {"of tiny"}}
+    assert plan == {"report": {"of tiny"}, "index": {"of reports"}}
 
 
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
@@ -117,6 +118,44 @@ def test_a_shorter_run_leaves_a_longer_one_untouched(finished):
     after = finished.files("results")
     assert {path: after[path] for path in before} == before
     assert len(after) > len(before)
+
+
+def test_a_failure_leaves_what_was_finished_on_the_list(finished):
+    content = copy.deepcopy(TINY)
+    (first,) = content["experiments"]
+    fails = {**first, "name": "fails", "seeds": [0, 1]}
+    fails["training"] = {**first["training"], "lr": 1e9}
+    content["experiments"] = [{**first, "name": "works"}, fails]
+    config = finished.configure(content, "config/fails.yaml")
+    result = finished.snakemake("--configfile", config)
+    assert result.returncode != 0
+    index = (finished.folder / "reports/index.html").read_text()
+    assert 'href="works/index.html"' in index
+    assert 'href="fails/index.html"' not in index
+
+    # What is there of the other one can be reported on; here nothing is, so it is left out.
+    result = finished.snakemake("--configfile", config, "--config", "partial=true")
+    assert result.returncode == 0, result.stdout + result.stderr
+    content["experiments"] = [fails]
+    config = finished.configure(content, "config/fails.yaml")
+    result = finished.snakemake("--configfile", config, "--config", "partial=true")
+    assert "partial: there is no finished run" in result.stderr
+
+
+def test_partial_reports_on_the_finished_runs(finished):
+    content = copy.deepcopy(TINY)
+    content["experiments"][0]["methods"].append({"method": "macer", "lambda": 16})
+    config = finished.configure(content, "config/partial.yaml")
+    partial = ("--configfile", config, "--config", "partial=true")
+    before = finished.files("results")
+    result = finished.snakemake(*partial)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert finished.files("results") == before
+    page = (finished.folder / "reports/tiny/index.html").read_text()
+    assert "1 of 3 runs are missing" in page
+    assert "training not begun" in page
+    assert finished.planned(*partial) == {}
+    assert {"train", "certify"} <= set(finished.planned("--configfile", config))
 
 
 def test_snakemakes_own_report(finished):

@@ -8,7 +8,7 @@ CODE = Path(workflow.basedir).parent / "code"
 sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
-from smoothcert import files, fingerprint, gpus
+from smoothcert import commands, files, finished, fingerprint, gpus
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
 
@@ -21,12 +21,14 @@ os.environ.update(
 
 try:
     SETTINGS = configuration.read(config)
+    EXPERIMENTS = {one.name: one.manifest for one in SETTINGS.experiments}
+    if SETTINGS.partial:
+        EXPERIMENTS = finished.manifests(EXPERIMENTS.values())
 except UserError as error:
     sys.exit(str(error))
 # Captions and the report quote the configuration with all defaults filled in.
 config.update(SETTINGS.model_dump(mode="json"))
 
-EXPERIMENTS = {experiment.name: experiment for experiment in SETTINGS.experiments}
 POINTS = {
     str(run.point.folder): run.point
     for experiment in SETTINGS.experiments
@@ -56,12 +58,6 @@ wildcard_constraints:
     total=r"\d+",
 
 
-def options(settings):
-    """Return command-line options for a dictionary of settings."""
-    given = {key: value for key, value in settings.items() if value is not None}
-    return [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-
-
 # Snakemake does not track parameters that derive from threads, input or output. Where the data
 # lies and what computes may change without a rerun; hence the otherwise unused arguments.
 def data_dir(wildcards, output):
@@ -71,7 +67,9 @@ def data_dir(wildcards, output):
 
 def machine_options(wildcards, threads):
     """Return the options that say where a job runs."""
-    return options({"data_dir": SETTINGS.data_dir, "device": SETTINGS.device, "threads": threads})
+    return commands.options(
+        {"data_dir": SETTINGS.data_dir, "device": SETTINGS.device, "threads": threads}
+    )
 
 
 def data_code(wildcards):
@@ -92,9 +90,7 @@ def run_files(wildcards):
 
 def train_options(wildcards):
     """Return the options of `smoothcert train` for the run."""
-    content = POINTS[wildcards.run].content
-    settings = content.pop("training") | content.pop("parameters")
-    return options(content | settings)
+    return commands.train(POINTS[wildcards.run])
 
 
 def train_code(wildcards):
@@ -104,7 +100,7 @@ def train_code(wildcards):
 
 def certify_options(wildcards):
     """Return the protocol's options of `smoothcert certify`."""
-    return options(PROTOCOLS[wildcards.protocol].model_dump())
+    return commands.certify(PROTOCOLS[wildcards.protocol])
 
 
 def shard_options(wildcards):
@@ -139,7 +135,7 @@ def certify_code(wildcards):
 
 def manifest(wildcards):
     """Return what an experiment consists of."""
-    return EXPERIMENTS[wildcards.experiment].manifest
+    return EXPERIMENTS[wildcards.experiment]
 
 
 def write_manifest(content, output, log):
@@ -150,7 +146,7 @@ def write_manifest(content, output, log):
 
 def summaries(wildcards):
     """Return the summaries of all runs of an experiment; the record of those that are logs."""
-    runs = EXPERIMENTS[wildcards.experiment].manifest["runs"]
+    runs = EXPERIMENTS[wildcards.experiment]["runs"]
     trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
     return trained + imported * any(run["log"] for run in runs)

@@ -1,4 +1,4 @@
-# Needs an experiment's tables and figures; gives its page.
+# Needs an experiment's tables and figures; gives its page, and the list of all pages.
 
 
 rule experiment_report:
@@ -30,3 +30,32 @@ rule experiment_report:
     shell:
         "python -m smoothcert report {input.experiment:q} --tables {params.tables:q}"
         " --figures {params.figures:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule report_index:
+    """List the experiments that have a report, those of other configurations too."""
+    input:
+        expand("reports/{experiment}/index.html", experiment=EXPERIMENTS),
+    output:
+        "reports/index.html",
+    log:
+        "reports/index.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        code=fingerprint.of_stage("report.index"),
+        folder=output_folder,
+    message:
+        "Index of reports"
+    shell:
+        "python -m smoothcert index {params.folder:q} --output {output:q} > {log:q} 2>&1"
+
+
+onerror:
+    # What was finished before the failure is listed all the same.
+    if Path("reports").is_dir():
+        shell(
+            "python -m smoothcert index reports --output reports/index.html"
+            " > reports/index.log 2>&1 || true"
+        )

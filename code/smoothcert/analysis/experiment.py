@@ -99,6 +99,17 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """A run that was planned and is not there."""
+
+    label: str
+    point: Point
+    folder: Path
+    reason: str
+    """How far it came, in one line."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A manifest: what one report compares, all under one protocol."""
 
@@ -113,6 +124,8 @@ class Experiment:
     runs: tuple[Run, ...]
     published: tuple[dict[str, Any], ...] = ()
     """The published numbers of each cell, as the manifest has them."""
+    missing: tuple[Missing, ...] = ()
+    """What a report on the finished runs leaves out."""
 
     @property
     def rows(self) -> list[Row]:
@@ -222,6 +235,15 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         configuration=content["configuration"],
         runs=runs,
         published=tuple(content["published"]),
+        missing=tuple(
+            Missing(
+                _one_line(entry["label"]),
+                Point.read(entry["point"]),
+                Path(entry["folder"]),
+                entry["reason"],
+            )
+            for entry in content.get("missing", [])
+        ),
     )
 
 

@@ -136,7 +136,7 @@ def _panels(
     figure = Figure(figsize=(width, height * rows + legend), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=share)
     handles = [
-        Line2D([], [], label=_plain(row.title), **_appearance(index))
+        Line2D([], [], label=_plain(row.title), **appearance(index))
         for index, row in enumerate(content.rows)
     ]
     figure.legend(
@@ -149,7 +149,7 @@ def _panels(
 
 def _line(panel: Axes, x: Sequence[float], seeds: NDArray[np.float64], index: int) -> None:
     """Draw the mean of ``seeds`` (seeds, points) and a band from the lowest to the highest."""
-    look = _appearance(index)
+    look = appearance(index)
     panel.plot(x, seeds.mean(0), **look)
     if len(seeds) > 1:
         panel.fill_between(
@@ -157,7 +157,7 @@ def _line(panel: Axes, x: Sequence[float], seeds: NDArray[np.float64], index: in
         )
 
 
-def _appearance(index: int) -> dict:
+def appearance(index: int) -> dict:
     """Return colour and dashes of a row: different for the first 40."""
     return {
         "color": _PALETTE[index % len(_PALETTE)],

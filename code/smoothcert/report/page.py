@@ -1,174 +1,111 @@
-"""Assembles the report: one HTML file without scripts or outside addresses."""
+"""Assembles the report of an experiment: one HTML file that asks for no other."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from smoothcert import __version__, datasets, files, records
+from smoothcert import __version__, datasets, files
 from smoothcert.analysis import experiment
-from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
-from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, INK, PAPER
-from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
-from smoothcert.analysis.summary import SUMMARY
-from smoothcert.analysis.tables import TABLES
-from smoothcert.errors import UserError
+from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.figures import appearance
+from smoothcert.report import charts, exhibits, origin, series, template
 from smoothcert.smoothing.bounds import largest_radius, lower_bound
 
-_FOLDER = Path(__file__).parent
-"""Of the page's template and style."""
-
-ORIGIN = {
-    "smoothcert": "smoothcert",
-    "commit": "Git commit",
-    "code": "Code fingerprint",
-    "data": "Data checksum (SHA-256)",
-    "device": "Device",
-    "python": "Python",
-    "torch": "PyTorch",
-}
-"""How the page calls the entries of a provenance record; others stand under their own name."""
+OWN_PLACE = ("verdicts", "claims", "cost")
+"""Tables that have a section of their own."""
+INTERACTIVE = ("certified_accuracy",)
+"""Figures that the page draws itself, with more in them."""
 
 
 def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> None:
-    """Write the report of ``manifest`` to ``output``, from the tables and figures drawn for it.
+    """Write the report of ``manifest`` to ``output``, with the tables and figures drawn for it.
 
     Links to the files behind the numbers are relative to ``output``. Raises UserError if a table,
-    a figure or a run's description is missing or not ours.
+    a figure, certificates or a run's description is missing or not ours.
     """
     content = experiment.load(manifest)
-    link = _linker(output.parent)
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(listing=_listing, link=link)
-    page = environment.get_template("report.html").render(
+    written, drawn = exhibits.tables(tables), exhibits.figures(figures)
+    runs = exhibits.read_numbers(tables / "runs.csv", "clean_accuracy", "at_cap", "p_lower_q50")
+    reduced = series.reduce(content)
+    page = template.environment(output.parent).get_template("report.html")
+    text = page.render(
         content=content,
         data=datasets.describe(content.dataset),
         labels=list(dict.fromkeys(run.row.label for run in content.runs)),
-        tables={
-            name: Markup(read_fragment(tables / f"{name}.html"))  # noqa: S704
-            for name in TABLES
+        counts=exhibits.counts(tables),
+        own={name: written[name] for name in OWN_PLACE},
+        tables=[table for name, table in written.items() if name not in OWN_PLACE],
+        figures=[figure for name, figure in drawn.items() if name not in INTERACTIVE],
+        embedded={
+            **reduced,
+            "rows": _rows(content),
+            "outcomes": charts.coloured(reduced["outcomes"]),
+            "charts": charts.specifications(),
         },
-        figures={
-            name: Markup(_inline(figures / f"{name}.svg", name))  # noqa: S704
-            for name in FIGURES
-        },
+        libraries=Markup(charts.libraries()),  # noqa: S704
+        script=template.read("report.js"),
         largest_p=float(
             lower_bound(content.protocol.n, content.protocol.n, content.protocol.alpha)
         ),
-        caps=_caps(content, tables / "runs.csv"),
-        origin=_origin(content),
-        outputs=_outputs(manifest, tables, figures),
-        run_files=[(run, _files(run)) for run in content.runs],
-        configuration=yaml.safe_dump(content.configuration, sort_keys=False, allow_unicode=True),
+        caps=_caps(content, runs),
+        collapsed=_collapsed(runs, reduced),
+        origin=origin.provenance(content),
+        outputs=origin.outputs(manifest, tables, figures, output, written.values(), drawn.values()),
+        run_files=[(run, origin.run_files(run)) for run in content.runs],
+        run_commands=[origin.run_commands(run) for run in content.runs if not run.log],
+        logs=[run for run in content.runs if run.log],
+        import_logs=origin.import_command(content, manifest),
+        configuration=yaml.safe_dump(
+            {"experiments": [content.configuration]}, sort_keys=False, allow_unicode=True
+        ),
         version=__version__,
-        style=Markup((_FOLDER / "style.css").read_text(encoding="utf-8")),  # noqa: S704
+        style=template.read("style.css"),
     )
-    files.write_text(output, page)
+    files.write_text(output, text)
 
 
-def _inline(path: Path, name: str) -> str:
-    """Return a drawn SVG to stand in the page: in its colours and with ids of its own."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}; draw the figures first") from error
-    if "<svg" not in text:
-        raise UserError(f"{path} is not an SVG; draw the figures anew")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{name}-", text)
-    text = text.replace("<svg", '<svg aria-hidden="true"', 1)
-    return text.replace(INK, "currentColor").replace(PAPER, "none")
+def _rows(content: Experiment) -> list[dict[str, Any]]:
+    """Return how tables and charts call and draw each row."""
+    looks = [appearance(index) for index in range(len(content.rows))]
+    return [
+        {"title": row.title, "colour": look["color"], "dash": _dash(look["linestyle"])}
+        for row, look in zip(content.rows, looks, strict=True)
+    ]
 
 
-def _caps(content: Experiment, runs: Path) -> list[dict[str, Any]]:
+def _dash(style: str | tuple[int, Sequence[float]]) -> list[float]:
+    """Return matplotlib's dashes, which are in line widths, in pixels; none for a solid line."""
+    return [] if style == "-" else [round(1.8 * part, 1) for part in style[1]]
+
+
+def _caps(content: Experiment, runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each sigma the largest radius, and how the runs stand to it."""
-    try:
-        table = pd.read_csv(runs)
-        groups = {sigma: table[table["sigma"] == sigma] for sigma in content.sigmas}
-        return [
-            {
-                "sigma": sigma,
-                "radius": largest_radius(content.protocol.n, content.protocol.alpha, sigma),
-                "at_cap": _range(group["at_cap"], "{:.1%}"),
-                "median": _range(group["p_lower_q50"], "{:.5f}"),
-                "runs": len(group),
-            }
-            for sigma, group in groups.items()
-        ]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{runs} cannot be read; write the tables first") from error
+    return [
+        {
+            "sigma": sigma,
+            "radius": largest_radius(content.protocol.n, content.protocol.alpha, sigma),
+            "at_cap": _range(group["at_cap"], "{:.1%}"),
+            "median": _range(group["p_lower_q50"], "{:.5f}"),
+            "runs": len(group),
+        }
+        for sigma, group in runs.groupby("sigma")
+    ]
 
 
 def _range(values: pd.Series, form: str) -> str:
+    if values.isna().all():
+        return "–"
     low, high = form.format(values.min()), form.format(values.max())
     return low if low == high else f"{low} – {high}"
 
 
-def _origin(content: Experiment) -> list[tuple[str, list[str], list[str]]]:
-    """Return the provenance of all runs: name, values in training, values in certification."""
-    descriptions = [run.description for run in content.runs]
-    trainings = [description["model"]["provenance"] for description in descriptions]
-    certifications = [description["provenance"] for description in descriptions]
-    keys = dict.fromkeys([*ORIGIN, *(key for record in trainings for key in record)])
-    return [
-        (ORIGIN.get(key, key), _distinct(trainings, key), _distinct(certifications, key))
-        for key in keys
-    ]
-
-
-def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:
-    """Return the values of a key, with the number of runs where there are several."""
-    counts = Counter(str(record.get(key, "not recorded")) for record in provenances)
-    if len(counts) == 1:
-        return list(counts)
-    return [f"{value} ({count} runs)" for value, count in counts.most_common()]
-
-
-def _outputs(manifest: Path, tables: Path, figures: Path) -> list[tuple[str, list[Path]]]:
-    """Return what the files of the report are and where they lie."""
-    captions = {"certified_accuracy": "Certified accuracy", "training": "Training"}
-    return [
-        *(
-            (f"Table: {title}", [tables / f"{name}.{f}" for f in TABLE_FORMATS])
-            for name, title in TABLES.items()
-        ),
-        *(
-            (f"Figure: {captions[name]}", [figures / f"{name}.{f}" for f in FIGURE_FORMATS])
-            for name in FIGURES
-        ),
-        ("The experiment and its runs", [manifest]),
-    ]
-
-
-def _files(run: Run) -> list[Path]:
-    certificates = (records.TABLE, records.DESCRIPTION, SUMMARY)
-    return [*(run.certificates / name for name in certificates), run.folder / TRAINING_LOG]
-
-
-def _linker(folder: Path) -> Callable[[Path], str]:
-    """Return a filter that gives a path's address as seen from ``folder``."""
-    return lambda path: quote(Path(os.path.relpath(path, folder)).as_posix())
-
-
-def _listing(items: Iterable[Any], form: str = "{}") -> str:
-    """Return ``a, b and c``."""
-    words = [form.format(item) for item in items]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _collapsed(runs: pd.DataFrame, reduced: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs that are no more often right than one who always names the same class."""
+    chance = reduced["images"]["commonest"]
+    return runs[runs["clean_accuracy"] <= chance].to_dict("records")

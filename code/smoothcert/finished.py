@@ -1,0 +1,60 @@
+"""Which runs of an experiment are finished, and how far the others came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from smoothcert.errors import UserError
+
+
+def manifests(experiments: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return by name the manifests of the finished runs alone, with the others as ``missing``.
+
+    A missing run tells its label, point, folder and, in one line, the reason. Published logs count
+    as finished. Raises UserError if no experiment has a finished run.
+    """
+    found = {content["name"]: _only(content) for content in experiments}
+    found = {name: content for name, content in found.items() if content["runs"]}
+    if not found:
+        raise UserError("partial: there is no finished run to report on; leave it out")
+    return found
+
+
+def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    runs, missing = [], []
+    for run in manifest["runs"]:
+        if run["log"] or (Path(run["certificates"]) / "certificates.tsv").exists():
+            runs.append(run)
+        else:
+            kept = {key: run[key] for key in ("label", "point", "folder")}
+            missing.append({**kept, "reason": _reason(run)})
+    return {**manifest, "runs": runs, "missing": missing}
+
+
+def _reason(run: Mapping[str, Any]) -> str:
+    """Return why a run has no certificates: its error, or how far it came."""
+    folder, certificates = Path(run["folder"]), Path(run["certificates"])
+    rows = certificates / "certificates.tsv.partial"
+    if not (folder / "model.pt").exists():
+        begun = (folder / "resume.pt").exists()
+        return _error(folder / "train.log") or (
+            "training not finished" if begun else "training not begun"
+        )
+    if rows.exists():
+        done = rows.read_bytes().count(b"\n") - 1
+        begun = f"certification not finished: {done:,} images so far"
+    else:
+        begun = "trained, certification not begun"
+    return _error(certificates / "certify.log") or begun
+
+
+def _error(log: Path) -> str:
+    """Return the last line of a log if it is an error, else nothing."""
+    try:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+    except (OSError, IndexError):
+        return ""
+    # Our own errors say which command failed; Python's name their class.
+    return last if last.startswith("smoothcert ") or "Error" in last.split(":")[0] else ""

@@ -1,0 +1,91 @@
+"""The tables and figures that lie in an experiment's folders, as the page shows them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, INK, PAPER
+from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
+from smoothcert.analysis.tables import TABLES
+from smoothcert.errors import UserError
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A table or a figure as the page shows it."""
+
+    name: str
+    title: str
+    markup: Markup
+    files: list[Path]
+
+
+def tables(folder: Path) -> dict[str, Exhibit]:
+    """Return the tables in ``folder`` in their order, or raise UserError if one is missing."""
+    found = {}
+    for name, title in TABLES.items():
+        fragment = Markup(read_fragment(folder / f"{name}.html"))  # noqa: S704
+        paths = [folder / f"{name}.{suffix}" for suffix in TABLE_FORMATS]
+        found[name] = Exhibit(name, title, fragment, paths)
+    return found
+
+
+def figures(folder: Path) -> dict[str, Exhibit]:
+    """Return the figures in ``folder`` in their order, or raise UserError if one is missing."""
+    found = {}
+    for name in FIGURES:
+        paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
+        title = name.replace("_", " ").capitalize()
+        drawing = Markup(_inline(folder / f"{name}.svg", name))  # noqa: S704
+        found[name] = Exhibit(name, title, drawing, paths)
+    return found
+
+
+def counts(folder: Path) -> dict[str, dict[str, int]]:
+    """Return how often each verdict stands in the tables of verdicts and of claims in ``folder``.
+
+    A table without any is left out. Raises UserError if one is not ours.
+    """
+    verdicts = read_numbers(folder / "verdicts.csv", "verdict")
+    # A claim has a row for each of its comparisons.
+    claims = read_numbers(folder / "claims.csv", "id", "outcome").drop_duplicates("id")
+    columns = {"verdicts": verdicts["verdict"], "claims": claims["outcome"]}
+    return {
+        name: column.value_counts(sort=False).to_dict()
+        for name, column in columns.items()
+        if len(column)
+    }
+
+
+def read_numbers(path: Path, *columns: str) -> pd.DataFrame:
+    """Return the numbers of a table that was written as CSV.
+
+    Raises UserError if it is missing or damaged, or lacks one of ``columns``.
+    """
+    try:
+        table = pd.read_csv(path)
+        table[list(columns)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} cannot be read; write the tables first") from error
+    return table
+
+
+def _inline(path: Path, name: str) -> str:
+    """Return a drawn SVG to stand in the page: in its colours and with ids of its own."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}; draw the figures first") from error
+    if "<svg" not in text:
+        raise UserError(f"{path} is not an SVG; draw the figures anew")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{name}-", text)
+    text = text.replace("<svg", '<svg aria-hidden="true"', 1)
+    return text.replace(INK, "currentColor").replace(PAPER, "none")

@@ -1,0 +1,112 @@
+"""Where the numbers of a report come from: provenance, files, and commands that repeat them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smoothcert import commands, records
+from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
+from smoothcert.analysis.summary import SUMMARY
+from smoothcert.report.exhibits import Exhibit
+
+ORIGIN = {
+    "smoothcert": "smoothcert",
+    "commit": "Git commit",
+    "code": "Code fingerprint",
+    "data": "Data checksum (SHA-256)",
+    "device": "Device",
+    "python": "Python",
+    "torch": "PyTorch",
+}
+"""How the page calls the entries of a provenance record; others stand under their own name."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Files of the report, by title, and the command that writes them again."""
+
+    title: str
+    command: str
+    files: list[tuple[str, list[Path]]]
+
+
+def provenance(content: Experiment) -> list[tuple[str, list[str], list[str]]]:
+    """Return the provenance of our runs: name, values in training, values in certification."""
+    descriptions = [run.description for run in content.runs if not run.log]
+    trainings = [description["model"]["provenance"] for description in descriptions]
+    certifications = [description["provenance"] for description in descriptions]
+    keys = dict.fromkeys([*ORIGIN, *(key for record in trainings for key in record)])
+    return [
+        (ORIGIN.get(key, key), _distinct(trainings, key), _distinct(certifications, key))
+        for key in keys
+        if descriptions
+    ]
+
+
+def outputs(
+    manifest: Path,
+    tables: Path,
+    figures: Path,
+    output: Path,
+    written: Iterable[Exhibit],
+    drawn: Iterable[Exhibit],
+) -> list[Output]:
+    """Return what the report consists of: the tables ``written``, the figures ``drawn``, itself."""
+    folders = ("--tables", tables, "--figures", figures)
+    return [
+        Output(
+            "Tables",
+            command("tables", manifest, "--output", tables),
+            [(table.title, table.files) for table in written],
+        ),
+        Output(
+            "Figures",
+            command("figures", manifest, "--output", figures),
+            [(figure.title, figure.files) for figure in drawn],
+        ),
+        Output(
+            "This page",
+            command("report", manifest, *folders, "--output", output),
+            [("The experiment and its runs", [manifest])],
+        ),
+    ]
+
+
+def run_commands(run: Run) -> list[str]:
+    """Return the commands that make the artefacts of a run of ours again, one after another."""
+    model, options = run.folder / "model.pt", commands.certify(run.protocol)
+    return [
+        command("train", *commands.train(run.point), "--output", run.folder),
+        command("certify", model, *options, "--output", run.certificates),
+        command("summarize", run.certificates),
+    ]
+
+
+def import_command(content: Experiment, manifest: Path) -> str:
+    """Return the command that takes over the published logs among the runs."""
+    record = Path("results", "published-logs", f"{content.name}.json")
+    return command("import-logs", manifest, "--output", record)
+
+
+def command(name: str, *options: object) -> str:
+    """Return a line for the shell that calls a command of `smoothcert`."""
+    return shlex.join(["smoothcert", name, *map(str, options)])
+
+
+def run_files(run: Run) -> list[Path]:
+    """Return the files behind a run's numbers; a published log has neither summary nor training."""
+    certificates = [run.certificates / name for name in (records.TABLE, records.DESCRIPTION)]
+    return certificates + [run.certificates / SUMMARY, run.folder / TRAINING_LOG] * (not run.log)
+
+
+def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:
+    """Return the values of a key, with the number of runs where there are several."""
+    found = Counter(str(record.get(key, "not recorded")) for record in provenances)
+    if len(found) == 1:
+        return list(found)
+    return [f"{value} ({count} runs)" for value, count in found.most_common()]

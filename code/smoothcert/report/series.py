@@ -1,0 +1,173 @@
+"""Certificates reduced to what the page's charts and its explorer show: some kilobytes a run."""
+
+from __future__ import annotations
+
+import base64
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from smoothcert.analysis import experiment, metrics
+from smoothcert.analysis.experiment import Experiment
+from smoothcert.records import ABSTAIN
+from smoothcert.smoothing.bounds import certified_radius, largest_radius, lower_bound
+from smoothcert.smoothing.protocol import Protocol
+
+POINTS = 250
+"""Radii of a curve, at most, evenly apart; the largest radius comes on top."""
+
+EDGES = (0.5, 0.9, 0.99, 0.999)
+"""Where the lower bounds on p_A of the correct images are divided."""
+
+AT_CAP, ABSTAINED, WRONG = "At the cap", "Abstained", "Wrong class"
+NOT_CERTIFIED = "Abstained or wrong"
+"""What mode evaluate, which does not tell them apart, leaves of the two."""
+
+SHARE_DIGITS = 5
+LEVELS = 2**16 - 1
+"""Of a radius between 0 and the largest, as the explorer has it."""
+SPREAD_LEVELS = 2**8 - 1
+"""Of a deviation between 0 and the largest."""
+
+
+def reduce(content: Experiment) -> dict[str, Any]:
+    """Return a JSON-like description of every cell, from one reading of each certificate table.
+
+    ``panels`` has an entry a sigma, with the curves of certified accuracy at 0, ``step``, twice
+    ``step`` ... and at the largest radius, ``cap``, and the outcomes of ``outcome_names``.
+    ``images`` holds, in base64, each image's label and, for each cell, the mean and the sample
+    standard deviation over seeds of its radius x correct (see ``_pack``); ``commonest`` is the
+    share of the commonest label.
+    """
+    panels, images = [], []
+    labels = None
+    for sigma in content.sigmas:
+        cap = largest_radius(content.protocol.n, content.protocol.alpha, sigma)
+        step = _step(cap)
+        grid = np.append(metrics.radii(step, cap), cap)
+        curves, outcomes = [], []
+        for index, row in enumerate(content.rows):
+            runs = content.cells.get((row, sigma))
+            if not runs:
+                continue
+            tables = [run.read_certificates() for run in runs]
+            labels = tables[0]["label"]
+            of = {"row": index, "seeds": len(runs)}
+            curves.append(of | _curve(tables, grid))
+            outcomes.append(of | _outcomes(tables, content, sigma))
+            images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, cap))
+        panel = {"sigma": f"{sigma:.2f}", "cap": cap, "step": step}
+        panels.append(panel | {"curves": curves, "outcomes": outcomes})
+    subset = experiment.subset(content.dataset, content.protocol)
+    return {
+        "panels": panels,
+        "outcomes": outcome_names(content),
+        "images": {
+            "first": subset.start,
+            "step": subset.step,
+            "levels": [LEVELS, SPREAD_LEVELS],
+            "labels": _base64(labels.to_numpy(), "<u2"),
+            "commonest": float(labels.value_counts(normalize=True).max()),
+            "cells": images,
+        },
+    }
+
+
+def outcome_names(content: Experiment) -> list[str]:
+    """Return what can become of an image, from the best to the worst."""
+    edges = [*_edges(content), None]
+    steps = [
+        f"Bound {low:g} to {high:g}" if high else f"Bound {low:g} to the cap"
+        for low, high in pairwise(edges)
+    ]
+    worst = [NOT_CERTIFIED] if content.protocol.mode == "evaluate" else [ABSTAINED, WRONG]
+    return [AT_CAP, *reversed(steps), *worst]
+
+
+def _step(cap: float) -> float:
+    """Return the smallest of 1, 2, 5, 10 ... x 10^k with at most POINTS steps up to ``cap``."""
+    least = cap / POINTS
+    power = 10.0 ** np.floor(np.log10(least))
+    return float(next(f * power for f in (1, 2, 5, 10) if f * power >= least))
+
+
+def _edges(content: Experiment) -> list[float]:
+    """Return the edges below the bound of unanimous votes."""
+    highest = content.protocol.alpha ** (1 / content.protocol.n)
+    return [edge for edge in EDGES if edge < highest]
+
+
+def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, Any]:
+    shares = np.array([metrics.certified(table, grid).mean(0) for table in tables])
+    return {
+        "mean": _shares(shares.mean(0)),
+        "spread": _shares(_spread(shares, len(tables[0]))),
+        "low": _shares(shares.min(0)),
+        "high": _shares(shares.max(0)),
+    }
+
+
+def _outcomes(tables: list[pd.DataFrame], content: Experiment, sigma: float) -> dict[str, Any]:
+    shares = np.array([_outcome_shares(table, content, sigma) for table in tables])
+    return {
+        "mean": _shares(shares.mean(0)),
+        "spread": _shares(_spread(shares, len(tables[0]))),
+    }
+
+
+def _outcome_shares(table: pd.DataFrame, content: Experiment, sigma: float) -> NDArray[np.float64]:
+    """Return the shares of ``outcome_names``, which add up to 1."""
+    correct = table["correct"].to_numpy(bool)
+    cap = correct & _at_cap(table, content.protocol, sigma)
+    # The bound on p_A that belongs to the radius, which published logs have alone.
+    step = np.digitize(ndtr(table["radius"] / sigma), _edges(content)[1:])
+    steps = [(correct & ~cap & (step == i)).mean() for i in range(len(_edges(content)))]
+    abstained = (table["predict"] == ABSTAIN).to_numpy()
+    if content.protocol.mode == "evaluate":
+        worst = [(~correct).mean()]
+    else:
+        worst = [abstained.mean(), (~correct & ~abstained).mean()]
+    return np.array([cap.mean(), *reversed(steps), *worst])
+
+
+def _at_cap(table: pd.DataFrame, protocol: Protocol, sigma: float) -> NDArray[np.bool_]:
+    """Return whether the votes were unanimous; published logs tell it by their rounded radius."""
+    if "count" in table:
+        return (table["count"] == table["n"]).to_numpy()
+    counts = np.array([protocol.n - 1, protocol.n])
+    radii = certified_radius(lower_bound(counts, protocol.n, protocol.alpha), sigma)
+    return (table["radius"] > radii.mean()).to_numpy()
+
+
+def _spread(shares: NDArray[np.float64], images: int) -> NDArray[np.float64]:
+    """Return the deviation of shares (seeds, ...) over seeds; for one seed, the standard error."""
+    if len(shares) > 1:
+        return shares.std(0, ddof=1)
+    return np.sqrt(shares[0] * (1 - shares[0]) / max(images - 1, 1))
+
+
+def _pack(tables: list[pd.DataFrame], cap: float) -> dict[str, Any]:
+    """Return mean and deviation of each image's radius x correct over the seeds, in base64.
+
+    A mean is a uint16, in units of cap / LEVELS; a deviation a uint8, in units of
+    cap / SPREAD_LEVELS. One seed has no deviation.
+    """
+    radii = np.array([metrics.credited_radius(table) for table in tables])
+    # Published radii are rounded, and those at the cap may lie a little beyond it.
+    mean = _base64(np.rint(np.minimum(radii.mean(0) / cap, 1) * LEVELS), "<u2")
+    if len(radii) == 1:
+        return {"mean": mean}
+    spread = np.rint(radii.std(0, ddof=1) / cap * SPREAD_LEVELS)
+    return {"mean": mean, "spread": _base64(spread, "u1")}
+
+
+def _base64(values: NDArray, kind: str) -> str:
+    return base64.b64encode(values.astype(kind).tobytes()).decode()
+
+
+def _shares(values: NDArray[np.float64]) -> list[float]:
+    return values.round(SHARE_DIGITS).tolist()

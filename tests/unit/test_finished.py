@@ -1,0 +1,87 @@
+"""Runs that are not finished: left out of a partial manifest, each with how far it came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import write_experiment
+
+from smoothcert import files, finished
+from smoothcert.analysis import experiment
+from smoothcert.analysis.tables import write_tables
+from smoothcert.errors import UserError
+
+
+@pytest.fixture
+def manifest(tmp_path, monkeypatch) -> dict:
+    """Return the manifest of four finished runs in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = write_experiment(tmp_path, sigmas=[0.5], seeds=[0, 1])
+    content = files.read_json(path)
+    for run in content["runs"]:
+        Path(run["folder"], "model.pt").touch()
+    return content
+
+
+def reason(manifest: dict) -> str:
+    """Return why the manifest's first run is missing."""
+    (missing,) = finished.manifests([manifest])["synthetic"]["missing"]
+    return missing["reason"]
+
+
+def certificates(run: dict) -> Path:
+    return Path(run["certificates"], "certificates.tsv")
+
+
+def test_all_are_finished(manifest):
+    found = finished.manifests([manifest])
+    assert found == {"synthetic": {**manifest, "missing": []}}
+
+
+def test_reason_tells_how_far_a_run_came(manifest):
+    first = manifest["runs"][0]
+    certificates(first).unlink()
+    assert reason(manifest) == "trained, certification not begun"
+    certificates(first).with_name("certificates.tsv.partial").write_text("idx\n0\n1\n2\n")
+    assert reason(manifest) == "certification not finished: 3 images so far"
+    log = Path(first["certificates"], "certify.log")
+    log.write_text("image 3/90\nsmoothcert certify: cannot write x: no space left\n")
+    assert reason(manifest) == "smoothcert certify: cannot write x: no space left"
+    Path(first["folder"], "model.pt").unlink()
+    assert reason(manifest) == "training not begun"
+    Path(first["folder"], "resume.pt").touch()
+    assert reason(manifest) == "training not finished"
+    log = Path(first["folder"], "train.log")
+    log.write_text("Traceback (most recent call last):\nRuntimeError: out of memory\n")
+    assert reason(manifest) == "RuntimeError: out of memory"
+    log.write_text("epoch 3/90  loss 1.2\n")
+    assert reason(manifest) == "training not finished"
+
+
+def test_tables_count_the_seeds_that_are_there(manifest):
+    certificates(manifest["runs"][0]).unlink()
+    path = Path("reports/synthetic/experiment.json")
+    files.write_json(path, finished.manifests([manifest])["synthetic"])
+    content = experiment.load(path)
+    assert len(content.runs) == 3
+    (missing,) = content.missing
+    assert (missing.label, missing.point.seed, missing.point.sigma) == ("Gaussian", 0, 0.5)
+    write_tables(path, Path("tables"))
+    assert {line.split()[-2] for line in Path("tables/acr.md").read_text().splitlines()[-2:]} == {
+        "1",
+        "2",
+    }
+
+
+def test_published_logs_count_as_finished(manifest):
+    certificates(manifest["runs"][0]).unlink()
+    manifest["runs"][0]["log"] = {"pattern": "*.tsv", "seeds": [0, 1]}
+    assert finished.manifests([manifest])["synthetic"]["missing"] == []
+
+
+def test_nothing_finished_is_refused(manifest):
+    for run in manifest["runs"]:
+        certificates(run).unlink()
+    with pytest.raises(UserError, match="no finished run"):
+        finished.manifests([manifest])
