@@ -59,6 +59,9 @@ class Entry(Section):
     label: str | None = Field(None, min_length=1)
     """Name in tables and figures; entries of one label share a row. Default: the method's title."""
 
+    family: str | None = Field(None, min_length=1)
+    """Name of the entries among which the best at each radius is sought. Default: the label."""
+
     lambda_: Lambda | list[Lambda] = Field(0, alias="lambda")
     """Weight of the regularizer, or a list of weights to sweep; 0 for a method without one."""
 
@@ -139,6 +142,7 @@ class Run:
     """A point of an experiment under the label of its row."""
 
     label: str
+    family: str
     point: Point
     log: dict[str, Any] | None
     """For a run that is a published log: the pattern of file names, and the entry's seeds."""
@@ -277,6 +281,7 @@ class Experiment(Section):
         runs = [
             {
                 "label": run.label,
+                "family": run.family,
                 "point": run.point.content,
                 "folder": self._folder(run),
                 "certificates": f"{self._folder(run)}/{self.certification.folder}",
@@ -343,7 +348,8 @@ class Experiment(Section):
             log = {"pattern": entry.logs, "seeds": seeds} if entry.logs else None
             for sigma, weight, seed in product(entry.sigmas or self.sigmas, entry.lambdas, seeds):
                 point = self._point(entry, sigma, weight, seed, ())
-                yield Run(entry.title, point, log, entry.unpublished)
+                family = entry.family or entry.title
+                yield Run(entry.title, family, point, log, entry.unpublished)
 
     def _point(
         self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]

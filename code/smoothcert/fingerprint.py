@@ -44,9 +44,9 @@ def of_certification(dataset: str, arch: str) -> str:
     )
 
 
-def of_stage(module: str) -> str:
-    """Return the fingerprint of an analysis stage, whose entry is ``smoothcert.<module>``."""
-    return fingerprint(f"smoothcert.{module}")
+def of_stage(*modules: str) -> str:
+    """Return the fingerprint of an analysis stage, whose entries are ``smoothcert.<module>``."""
+    return fingerprint(*(f"smoothcert.{module}" for module in modules))
 
 
 @cache

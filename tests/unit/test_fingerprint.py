@@ -6,6 +6,7 @@ import pytest
 
 from smoothcert import fingerprint as module
 from smoothcert import methods
+from smoothcert.analysis.figures import FIGURES
 from smoothcert.point import Point
 from smoothcert.settings import Training
 
@@ -39,7 +40,9 @@ def stages(tmp_path, monkeypatch):
             "certify": module.of_certification("digits", "convnet8"),
             "summarize": module.of_stage("analysis.summary"),
             "tables": module.of_stage("analysis.tables"),
-            "figures": module.of_stage("analysis.figures"),
+            "figures": module.of_stage(
+                "analysis.figures", *(f"analysis.figures.{name}" for name in FIGURES)
+            ),
             "report": module.of_stage("report.page"),
         }
 
@@ -98,14 +101,19 @@ def test_a_template_concerns_the_report_alone(stages, resource):
     assert stages(f"report/{resource}", "\n", "\n\n") == {"report"}
 
 
-@pytest.mark.parametrize(("edited", "other"), [("tables", "figures"), ("figures", "tables")])
-def test_tables_and_figures_do_not_concern_each_other(stages, edited, other):
-    changed = stages(f"analysis/{edited}.py", "import annotations", "import annotations\nX = 1")
-    assert edited in changed
-    assert other not in changed
+def test_tables_do_not_concern_the_figures(stages):
+    changed = stages("analysis/tables.py", "import annotations", "import annotations\nX = 1")
+    assert "tables" in changed
+    assert "figures" not in changed
+
+
+@pytest.mark.parametrize("edited", ["certified_accuracy", "cost", "tidy"])
+def test_a_figure_concerns_the_figures_alone(stages, edited):
+    changed = stages(f"analysis/figures/{edited}.py", "annotations", "annotations\nX = 1")
+    assert changed == {"figures"}
 
 
 def test_no_analysis_reaches_the_machine_learning_code():
-    for stage in ("analysis.tables", "analysis.figures", "report.page"):
+    for stage in ("analysis.tables", "analysis.figures.certified_accuracy", "report.page"):
         names = {path.stem for path in module._closure((f"smoothcert.{stage}",))}
         assert not names & {"train", "sampling", "certify", "classifier", "lenet"}

@@ -14,7 +14,7 @@ import pytest
 from synthetic import write_experiment
 
 from smoothcert import files, fingerprint
-from smoothcert.analysis.figures import draw_figures
+from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import write_tables
 from smoothcert.errors import UserError
@@ -116,7 +116,8 @@ def test_links_lead_to_files(page, report):
         for tag, attributes in Tags(page).tags
         if tag == "a" and (href := attributes["href"])[0] != "#"
     ]
-    assert len(links) == 3 * 4 + 2 * 3 + 1 + 12 * 4
+    figures = names(files.read_json(report.parent / "experiment.json"))
+    assert len(links) == 3 * 4 + len(figures) * len(FIGURE_FORMATS) + 1 + 12 * 4
     for link in links:
         assert (report.parent / unquote(link)).is_file(), link
 
@@ -131,7 +132,7 @@ def test_shows_the_origin_of_each_stage(page):
 
 
 def test_figures_take_the_colours_of_the_page(page):
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 6
     assert "currentColor" in page
     assert "#222222" not in page
 
@@ -153,9 +154,9 @@ class TestStages:
             paths = fingerprint._closure((f"smoothcert.{name}",))
             return {str(path.relative_to(fingerprint.PACKAGE)) for path in paths}
 
-        figures, tables = stage("analysis.figures"), stage("analysis.tables")
+        figures, tables = stage("analysis.figures.training"), stage("analysis.tables")
         page = stage("report.page")
-        assert "analysis/figures.py" not in tables
+        assert "analysis/figures/__init__.py" not in tables
         assert not {"analysis/tables.py", "analysis/render.py"} & figures
         assert {"report/report.html", "report/style.css"} <= page
         for closure in (figures, tables, stage("analysis.summary")):

@@ -9,6 +9,7 @@ sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
 from smoothcert import files, fingerprint, gpus
+from smoothcert.analysis import figures
 from smoothcert.errors import UserError
 
 # Jobs find this interpreter as `python`, and the package, whether or not it is installed and
@@ -153,6 +154,21 @@ def summaries(wildcards):
     trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
     return trained + imported * any(run["log"] for run in runs)
+
+
+def figures_code(wildcards):
+    """Return the fingerprint of the code of an experiment's figures."""
+    names = figures.names(EXPERIMENTS[wildcards.experiment].manifest)
+    modules = [f"analysis.figures.{name}" for name in names]
+    return fingerprint.of_stage("analysis.figures", *modules)
+
+
+def figure_files(wildcards):
+    """Return the figures of an experiment, in all formats."""
+    names = figures.names(EXPERIMENTS[wildcards.experiment].manifest)
+    formats = figures.FIGURE_FORMATS
+    folder = f"reports/{wildcards.experiment}/figures"
+    return expand(f"{folder}/{{name}}.{{suffix}}", name=names, suffix=formats)
 
 
 def output_folder(wildcards, output):

@@ -17,8 +17,10 @@ from markupsafe import Markup
 
 from smoothcert import __version__, datasets, files, records
 from smoothcert.analysis import experiment
+from smoothcert.analysis import figures as drawn
 from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
-from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, INK, PAPER
+from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
+from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.summary import SUMMARY
 from smoothcert.analysis.tables import TABLES
@@ -66,14 +68,15 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         },
         figures={
             name: Markup(_inline(figures / f"{name}.svg", name))  # noqa: S704
-            for name in FIGURES
+            for name in drawn.names(content.manifest)
         },
+        titles={name: kind.title for name, kind in FIGURES.items()},
         largest_p=float(
             lower_bound(content.protocol.n, content.protocol.n, content.protocol.alpha)
         ),
         caps=_caps(content, tables / "runs.csv"),
         origin=_origin(content),
-        outputs=_outputs(manifest, tables, figures),
+        outputs=_outputs(content, manifest, tables, figures),
         run_files=[(run, _files(run)) for run in content.runs],
         configuration=yaml.safe_dump(content.configuration, sort_keys=False, allow_unicode=True),
         version=__version__,
@@ -142,13 +145,14 @@ def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:
     return [f"{value} ({count} runs)" for value, count in counts.most_common()]
 
 
-def _outputs(manifest: Path, tables: Path, figures: Path) -> list[tuple[str, list[Path]]]:
+def _outputs(
+    content: Experiment, manifest: Path, tables: Path, figures: Path
+) -> list[tuple[str, list[Path]]]:
     """Return what the files of the report are and where they lie."""
     captions = {
         "acr": "Average certified radius",
         "certified_accuracy": "Certified accuracy",
         "runs": "Every run",
-        "training": "Training",
     }
     return [
         *(
@@ -156,8 +160,8 @@ def _outputs(manifest: Path, tables: Path, figures: Path) -> list[tuple[str, lis
             for name in TABLES
         ),
         *(
-            (f"Figure: {captions[name]}", [figures / f"{name}.{f}" for f in FIGURE_FORMATS])
-            for name in FIGURES
+            (f"Figure: {FIGURES[name].title}", [figures / f"{name}.{f}" for f in FIGURE_FORMATS])
+            for name in drawn.names(content.manifest)
         ),
         ("The experiment and its runs", [manifest]),
     ]
