@@ -20,12 +20,12 @@ from synthetic import write_experiment
 
 from smoothcert import cli, config, files, fingerprint
 from smoothcert.analysis import experiment
-from smoothcert.analysis.figures import draw_figures
+from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, draw_figures
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
 from smoothcert.report import charts
-from smoothcert.report.page import OWN_PLACE, write_report
+from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
 
 HOSTILE = "<script>alert(1)</script>"
 FOLDER = Path("reports/synthetic")
@@ -204,7 +204,9 @@ def test_links_lead_to_files(page):
         for tag, attributes in Tags(page).tags
         if tag == "a" and (href := attributes["href"])[0] != "#"
     ]
-    assert len(links) == len(TABLES) * 4 + 2 * 3 + 1 + 12 * 4
+    figures = len(list((FOLDER / "figures").iterdir()))
+    assert figures >= len(FIGURE_FORMATS)
+    assert len(links) == len(TABLES) * 4 + figures + 1 + 12 * 4
     for link in links:
         assert (FOLDER / unquote(link)).is_file(), link
 
@@ -255,7 +257,9 @@ def test_shows_the_origin_of_each_stage(page):
 
 def test_figures_take_the_colours_of_the_page(page):
     figures = section(page, "figures")
-    assert re.findall(r'<figure class="plot" id="figure-(\w+)"', figures) == ["training"]
+    shown = re.findall(r'<figure class="plot" id="figure-(\w+)"', figures)
+    drawn = [name for name in FIGURES if (FOLDER / "figures" / f"{name}.svg").exists()]
+    assert shown == [name for name in drawn if name not in INTERACTIVE]
     assert "currentColor" in figures
     assert "#222222" not in figures
 
