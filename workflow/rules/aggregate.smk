@@ -79,7 +79,7 @@ for experiment in EXPERIMENTS.values():
     rule:
         """Draw an experiment's figures."""
         name:
-            f"experiment_figures_{experiment.name}"
+            f"experiment_figures_{experiment['name']}"
         input:
             summaries,
             experiment="reports/{experiment}/experiment.json",
@@ -91,17 +91,17 @@ for experiment in EXPERIMENTS.values():
                     category="2. Figures",
                     labels={"experiment": "{experiment}", "figure": figures.FIGURES[name].title},
                 )
-                for name in figures.names(experiment.manifest)
+                for name in figures.names(experiment)
             ],
             expand(
                 "reports/{{experiment}}/figures/{name}.{suffix}",
-                name=figures.names(experiment.manifest),
+                name=figures.names(experiment),
                 suffix=[suffix for suffix in figures.FIGURE_FORMATS if suffix != "svg"],
             ),
         log:
             "reports/{experiment}/logs/figures.log",
         wildcard_constraints:
-            experiment=re.escape(experiment.name),
+            experiment=re.escape(experiment["name"]),
         localrule: True
         conda:
             "../../environment.yml"

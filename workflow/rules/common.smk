@@ -160,14 +160,14 @@ def tables_code(wildcards):
 
 def figures_code(wildcards):
     """Return the fingerprint of the code of an experiment's figures."""
-    names = figures.names(EXPERIMENTS[wildcards.experiment].manifest)
+    names = figures.names(EXPERIMENTS[wildcards.experiment])
     modules = [f"analysis.figures.{name}" for name in names]
     return fingerprint.of_stage("analysis.figures", *modules)
 
 
 def figure_files(wildcards):
     """Return the figures of an experiment, in all formats."""
-    names = figures.names(EXPERIMENTS[wildcards.experiment].manifest)
+    names = figures.names(EXPERIMENTS[wildcards.experiment])
     formats = figures.FIGURE_FORMATS
     folder = f"reports/{wildcards.experiment}/figures"
     return expand(f"{folder}/{{name}}.{{suffix}}", name=names, suffix=formats)
