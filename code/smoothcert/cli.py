@@ -154,7 +154,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
     command = _command(commands, "figures", _figures, "Draw an experiment's figures.")
     _manifest(command)
-    _output(command, "folder for the figures: SVG, PDF and PNG")
+    _output(command, "folder for the figures: SVG, PDF, PNG, and CSV of what they show")
 
     command = _command(commands, "compare", _compare, "Compare two sets of certificates.")
     command.add_argument("left", type=Path, metavar="A", help="a folder of results, or a .tsv")

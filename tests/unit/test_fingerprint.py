@@ -6,6 +6,7 @@ import pytest
 
 from smoothcert import fingerprint as module
 from smoothcert import methods
+from smoothcert.analysis.figures import FIGURES
 from smoothcert.analysis.tables import TABLES
 from smoothcert.point import Point
 from smoothcert.settings import Training
@@ -40,7 +41,9 @@ def stages(tmp_path, monkeypatch):
             "certify": module.of_certification("digits", "convnet8"),
             "summarize": module.of_stage("analysis.summary"),
             "tables": module.of_stage(*(f"analysis.tables.{name}" for name in TABLES)),
-            "figures": module.of_stage("analysis.figures"),
+            "figures": module.of_stage(
+                "analysis.figures", *(f"analysis.figures.{name}" for name in FIGURES)
+            ),
             "report": module.of_stage("report.page"),
         }
 
@@ -105,13 +108,13 @@ def test_a_table_concerns_the_tables_alone(stages, edited):
     assert changed == {"tables"}
 
 
-def test_figures_do_not_concern_the_tables(stages):
-    changed = stages("analysis/figures.py", "import annotations", "import annotations\nX = 1")
-    assert "figures" in changed
-    assert "tables" not in changed
+@pytest.mark.parametrize("edited", ["certified_accuracy", "cost", "tidy"])
+def test_a_figure_concerns_the_figures_alone(stages, edited):
+    changed = stages(f"analysis/figures/{edited}.py", "annotations", "annotations\nX = 1")
+    assert changed == {"figures"}
 
 
 def test_no_analysis_reaches_the_machine_learning_code():
-    for stage in ("analysis.tables.acr", "analysis.figures", "report.page"):
+    for stage in ("analysis.tables.acr", "analysis.figures.training", "report.page"):
         names = {path.stem for path in module._closure((f"smoothcert.{stage}",))}
         assert not names & {"train", "sampling", "certify", "classifier", "lenet"}

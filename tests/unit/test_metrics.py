@@ -89,6 +89,31 @@ class TestOverSeeds:
         assert np.isnan(estimate.std)
         assert estimate.mean == 1.5
 
+    def test_lowest_and_highest_are_those_of_the_seeds(self):
+        estimate = metrics.over_seeds([[[1.0], [2.0]], [[2.0], [3.0]], [[4.0], [6.0]]])
+        assert (estimate.lowest, estimate.highest) == ([1.5], [5])
+
+
+class TestShares:
+    FIELDS = ("mean", "std", "standard_error", "lowest", "highest")
+
+    @pytest.mark.parametrize("seeds", [1, 2, 5])
+    def test_are_the_means_of_comparisons(self, seeds):
+        values = np.random.default_rng(0).integers(0, 5, (seeds, 40)) / 4
+        thresholds = np.array([0, 0.25, 0.3, 1, 1.1])
+        reaching = metrics.shares_reaching(values, thresholds)
+        expected = metrics.over_seeds(values[..., None] >= thresholds)
+        for field in self.FIELDS:
+            assert_allclose(getattr(reaching, field), getattr(expected, field), atol=1e-12)
+        below = metrics.shares_below(values, thresholds)
+        expected = metrics.over_seeds(values[..., None] < thresholds)
+        for field in self.FIELDS:
+            assert_allclose(getattr(below, field), getattr(expected, field), atol=1e-12)
+        assert below.seeds == reaching.seeds == seeds
+
+    def test_one_image_has_no_standard_error(self):
+        assert np.isnan(metrics.shares_reaching([[0.5]], [0.5]).standard_error).all()
+
 
 def test_quantiles_cover_all_images(certificates):
     assert metrics.p_lower_quantiles(certificates)[0.5] == pytest.approx(0.85)

@@ -47,9 +47,12 @@ def test_the_whole_report_is_there(finished):
     for table in TABLES:
         for suffix in ("csv", "md", "tex", "html"):
             assert (folder / "tables" / f"{table}.{suffix}").stat().st_size > 0
-    for figure in ("certified_accuracy", "training"):
-        for suffix in ("svg", "pdf", "png"):
-            assert (folder / "figures" / f"{figure}.{suffix}").stat().st_size > 0
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {
+        f"{figure}.{suffix}"
+        for figure in ("certified_accuracy", "p_lower", "cost", "training")
+        for suffix in ("svg", "pdf", "png", "csv")
+    }
     for run in finished.manifest("tiny")["runs"]:
         assert (finished.folder / run["certificates"] / "summary.json").exists()
         assert "epoch 2/2" in (finished.folder / run["folder"] / "train.log").read_text()
@@ -64,6 +67,13 @@ def test_nothing_is_left_to_do(finished):
 def test_a_template_concerns_the_report_alone(planned):
     plan = planned("code/smoothcert/report/report.html", "<body", "<!-- --><body")
     assert plan == {"report": {"of tiny"}, "index": {"of reports"}}
+
+
+def test_a_figure_concerns_the_experiments_that_have_it(planned):
+    name = "code/smoothcert/analysis/figures/{}.py"
+    edit = "import annotations\n", "import annotations\nX = 1\n"
+    assert planned(name.format("cost"), *edit) == {"figures": {"of tiny"}, "report": {"of tiny"}}
+    assert planned(name.format("tradeoff"), *edit) == {}
 
 
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):

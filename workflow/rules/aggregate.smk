@@ -73,39 +73,43 @@ rule experiment_tables:
         " > {log:q} 2>&1"
 
 
-rule experiment_figures:
-    """Draw an experiment's figures."""
-    input:
-        summaries,
-        experiment="reports/{experiment}/experiment.json",
-    output:
-        expand(
-            "reports/{{experiment}}/figures/{figure}.{suffix}",
-            figure=["certified_accuracy", "training"],
-            suffix=["pdf", "png"],
-        ),
-        certified_accuracy=report(
-            "reports/{experiment}/figures/certified_accuracy.svg",
-            caption="../report/certified_accuracy.rst",
-            category="2. Figures",
-            labels={"experiment": "{experiment}", "figure": "certified accuracy"},
-        ),
-        training=report(
-            "reports/{experiment}/figures/training.svg",
-            caption="../report/training.rst",
-            category="2. Figures",
-            labels={"experiment": "{experiment}", "figure": "training"},
-        ),
-    log:
-        "reports/{experiment}/logs/figures.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    params:
-        code=fingerprint.of_stage("analysis.figures"),
-        folder=output_folder,
-    message:
-        "Figures of {wildcards.experiment}"
-    shell:
-        "python -m smoothcert figures {input.experiment:q} --output {params.folder:q}"
-        " > {log:q} 2>&1"
+# Which figures there are depends on the experiment, so each has a rule of its own.
+for experiment, content in EXPERIMENTS.items():
+
+    rule:
+        """Draw an experiment's figures."""
+        name:
+            f"experiment_figures_{experiment}"
+        input:
+            summaries,
+            experiment="reports/{experiment}/experiment.json",
+        output:
+            [
+                report(
+                    f"reports/{{experiment}}/figures/{name}.svg",
+                    caption=f"../report/{name}.rst",
+                    category="2. Figures",
+                    labels={"experiment": "{experiment}", "figure": figures.FIGURES[name].title},
+                )
+                for name in figures.names(content)
+            ],
+            expand(
+                "reports/{{experiment}}/figures/{name}.{suffix}",
+                name=figures.names(content),
+                suffix=[suffix for suffix in figures.FIGURE_FORMATS if suffix != "svg"],
+            ),
+        log:
+            "reports/{experiment}/logs/figures.log",
+        wildcard_constraints:
+            experiment=re.escape(experiment),
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            code=figures_code,
+            folder=output_folder,
+        message:
+            "Figures of {wildcards.experiment}"
+        shell:
+            "python -m smoothcert figures {input.experiment:q} --output {params.folder:q}"
+            " > {log:q} 2>&1"

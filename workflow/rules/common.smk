@@ -9,6 +9,7 @@ sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
 from smoothcert import commands, files, finished, fingerprint, gpus
+from smoothcert.analysis import figures
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
 
@@ -155,6 +156,21 @@ def summaries(wildcards):
 def tables_code(wildcards):
     """Return the fingerprint of the code of all tables."""
     return fingerprint.of_stage(*(f"analysis.tables.{name}" for name in TABLES))
+
+
+def figures_code(wildcards):
+    """Return the fingerprint of the code of an experiment's figures."""
+    names = figures.names(EXPERIMENTS[wildcards.experiment])
+    modules = [f"analysis.figures.{name}" for name in names]
+    return fingerprint.of_stage("analysis.figures", *modules)
+
+
+def figure_files(wildcards):
+    """Return the figures of an experiment, in all formats."""
+    names = figures.names(EXPERIMENTS[wildcards.experiment])
+    formats = figures.FIGURE_FORMATS
+    folder = f"reports/{wildcards.experiment}/figures"
+    return expand(f"{folder}/{{name}}.{{suffix}}", name=names, suffix=formats)
 
 
 def output_folder(wildcards, output):

@@ -5,9 +5,9 @@ rule experiment_report:
     """Write an experiment's report: one HTML file that needs no other."""
     input:
         rules.experiment_tables.output,
-        rules.experiment_figures.output,
+        figure_files,
         table="reports/{experiment}/tables/acr.html",
-        figure="reports/{experiment}/figures/training.svg",
+        figure="reports/{experiment}/figures/certified_accuracy.svg",
         experiment="reports/{experiment}/experiment.json",
     output:
         report(

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import pandas as pd
 
 from smoothcert import datasets, files, records
+from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.smoothing.protocol import Protocol
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
+OUTCOME = ("predict", "radius", "correct", "count", "n", "p_lower", "mode")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ class Run:
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
         return table
 
+    @cached_property
+    def outcomes(self) -> pd.DataFrame:
+        """Return the columns of the certificates that metrics are made of, read once and kept."""
+        certificates = self.read_certificates()
+        return certificates[[name for name in OUTCOME if name in certificates]]
+
     def read_training(self) -> pd.DataFrame | None:
         """Return the training log, a row an epoch, or None for a published run."""
         return None if self.log else read_training(self.folder)
@@ -121,6 +129,8 @@ class Experiment:
     protocol: Protocol
     configuration: dict[str, Any]
     """The experiment's section of the configuration, to be shown."""
+    manifest: Manifest
+    """As read: it tells which tables and figures apply."""
     runs: tuple[Run, ...]
     published: tuple[dict[str, Any], ...] = ()
     """The published numbers of each cell, as the manifest has them."""
@@ -210,10 +220,10 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
     if not entries:
         raise UserError(f"{manifest} lists no runs")
-    swept = _swept(entries)
+    with_path = swept((label, point.sigma, point.weight) for label, point in entries)
     runs = tuple(
         Run(
-            row=Row(label, point.weight if label in swept else None),
+            row=Row(label, point.weight if label in with_path else None),
             family=_one_line(entry["family"]),
             point=point,
             protocol=protocol,
@@ -233,6 +243,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         radius_step=content["radius_step"],
         protocol=protocol,
         configuration=content["configuration"],
+        manifest=content,
         runs=runs,
         published=tuple(content["published"]),
         missing=tuple(
@@ -245,17 +256,6 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
             for entry in content.get("missing", [])
         ),
     )
-
-
-def _swept(entries: list[tuple[str, Point]]) -> set[str]:
-    """Return the labels with several lambdas at one sigma.
-
-    A label with one lambda a sigma, as tuned in the papers, is one row.
-    """
-    weights = defaultdict(set)
-    for label, point in entries:
-        weights[label, point.sigma].add(point.weight)
-    return {label for (label, _), found in weights.items() if len(found) > 1}
 
 
 def _refuse_twice(manifest: Path, runs: tuple[Run, ...]) -> None:

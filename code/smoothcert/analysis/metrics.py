@@ -7,7 +7,7 @@ abstention is wrong at every radius. Comparisons with a radius use >=. (Cohen et
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,9 @@ class Estimate:
     """Sample standard deviation over seeds (ddof = 1); NaN for one seed."""
     standard_error: NDArray[np.float64]
     """Of ``mean``, for images drawn at random: the seeds share their images and are paired."""
+    lowest: NDArray[np.float64]
+    """Of the seeds."""
+    highest: NDArray[np.float64]
     seeds: int
 
 
@@ -104,13 +107,53 @@ def evaluated_only(certificates: pd.DataFrame) -> bool:
 def over_seeds(values: ArrayLike) -> Estimate:
     """Return the estimate from values (seeds, images, ...) of the same images in every seed."""
     values = np.asarray(values, float)
-    seeds, images = values.shape[:2]
-    means = values.mean(1)
-    unknown = np.full(means.shape[1:], np.nan)
+    means, images = values.mean(1), values.shape[1]
+    paired = values.mean(0).std(0, ddof=1) if images > 1 else np.full(means.shape[1:], np.nan)
+    return _estimate(means, paired / images**0.5)
+
+
+def shares_reaching(values: ArrayLike, thresholds: ArrayLike) -> Estimate:
+    """Return the share of images whose value is at least each threshold, over the seeds.
+
+    ``values`` (seeds, images) are of the same images in every seed. The same as ``over_seeds`` of
+    the comparisons, without an array of their size.
+    """
+    values, thresholds = np.asarray(values, float), np.asarray(thresholds, float)
+    seeds, images = values.shape
+    means = np.array([_reaching(of_seed, thresholds) for of_seed in values]) / images
+    # k seeds or more reach a threshold where the image's k-th largest value does. The k sum to
+    # the number of seeds that do, and the 2k - 1 to its square.
+    ranked = np.sort(values, axis=0)[::-1]
+    counts = np.array([_reaching(kth, thresholds) for kth in ranked])
+    squares = (2 * np.arange(1, seeds + 1) - 1) @ counts / seeds**2
+    if images == 1:
+        return _estimate(means, np.full(means.shape[1:], np.nan))
+    mean = means.mean(0)
+    variance = np.maximum(squares - images * mean**2, 0) / (images - 1)
+    return _estimate(means, (variance / images) ** 0.5)
+
+
+def shares_below(values: ArrayLike, thresholds: ArrayLike) -> Estimate:
+    """Return the share of images whose value is below each threshold, as ``shares_reaching``."""
+    others = shares_reaching(values, thresholds)
+    return replace(
+        others, mean=1 - others.mean, lowest=1 - others.highest, highest=1 - others.lowest
+    )
+
+
+def _reaching(values: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return len(values) - np.searchsorted(np.sort(values), thresholds, side="left")
+
+
+def _estimate(means: NDArray[np.float64], standard_error: NDArray[np.float64]) -> Estimate:
+    """Return the estimate from each seed's means (seeds, ...)."""
+    seeds = len(means)
     return Estimate(
         mean=means.mean(0),
-        std=means.std(0, ddof=1) if seeds > 1 else unknown,
-        standard_error=values.mean(0).std(0, ddof=1) / images**0.5 if images > 1 else unknown,
+        std=means.std(0, ddof=1) if seeds > 1 else np.full(means.shape[1:], np.nan),
+        standard_error=standard_error,
+        lowest=means.min(0),
+        highest=means.max(0),
         seeds=seeds,
     )
 

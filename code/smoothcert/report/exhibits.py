@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, INK, PAPER
+from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
+from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
@@ -35,14 +37,13 @@ def tables(folder: Path) -> dict[str, Exhibit]:
     return found
 
 
-def figures(folder: Path) -> dict[str, Exhibit]:
-    """Return the figures in ``folder`` in their order, or raise UserError if one is missing."""
+def figures(folder: Path, names: Iterable[str]) -> dict[str, Exhibit]:
+    """Return the figures ``names`` in ``folder``, or raise UserError if one is missing."""
     found = {}
-    for name in FIGURES:
+    for name in names:
         paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
-        title = name.replace("_", " ").capitalize()
         drawing = Markup(_inline(folder / f"{name}.svg", name))  # noqa: S704
-        found[name] = Exhibit(name, title, drawing, paths)
+        found[name] = Exhibit(name, FIGURES[name].title, drawing, paths)
     return found
 
 

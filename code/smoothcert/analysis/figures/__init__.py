@@ -1,0 +1,62 @@
+"""The figures of an experiment: one module a kind, listed here.
+
+The workflow reads the list in its dry run, so this module imports pandas and matplotlib inside
+functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from smoothcert.analysis import manifest as about
+from smoothcert.analysis.manifest import Manifest
+
+
+class Kind(NamedTuple):
+    """A kind of figure."""
+
+    title: str
+    applies: Callable[[Manifest], bool] = lambda manifest: True
+    """Whether an experiment has what the kind shows."""
+
+
+FIGURES = {
+    "certified_accuracy": Kind("Certified accuracy against the radius"),
+    "envelope": Kind("Best certified accuracy at each radius", about.has_several_models),
+    "representatives": Kind("Models picked at random", about.has_several_seeds),
+    "tradeoff": Kind("Clean accuracy against ACR", about.has_sweep),
+    "p_lower": Kind("Lower bounds on p_A", about.has_votes),
+    "cost": Kind("Training time against ACR", about.has_several_costs),
+    "training": Kind("Training logs", about.has_training),
+}
+"""Name, which is that of the module and of the files, and kind, in the order of the report."""
+
+FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
+"""The figure in three formats, and as CSV what it shows."""
+
+
+def names(manifest: Manifest) -> list[str]:
+    """Return the names of the figures that apply to an experiment."""
+    return [name for name, kind in FIGURES.items() if kind.applies(manifest)]
+
+
+def draw_figures(manifest: Path, folder: Path) -> None:
+    """Draw the figures that apply to ``manifest`` into ``folder``, in FIGURE_FORMATS.
+
+    Each certificate table is read once. Equal runs give equal files. Raises UserError if the
+    manifest or a run's file is missing, damaged or of another protocol.
+    """
+    from smoothcert import files
+    from smoothcert.analysis import experiment
+    from smoothcert.analysis.figures import style
+
+    content = experiment.load(manifest)
+    for name in names(content.manifest):
+        module = importlib.import_module(f"{__name__}.{name}")
+        data = module.measure(content)
+        files.write_text(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g"))
+        with style.for_print():
+            style.save(module.draw(content, data), folder, name)

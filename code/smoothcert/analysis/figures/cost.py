@@ -1,0 +1,77 @@
+"""What a robust classifier costs to train: training time against ACR."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from smoothcert.analysis import metrics
+from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.figures import style, tidy
+
+UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
+
+
+def measure(content: Experiment) -> pd.DataFrame:
+    """Return training time, in seconds, and ACR of each row and sigma.
+
+    The time is the run's own, without that of weights it started from; ``devices`` are those
+    it was measured on.
+    """
+    parts = []
+    for (row, sigma), runs in content.cells.items():
+        runs = [run for run in runs if not run.log]
+        if not runs:
+            continue
+        seconds = np.array([[run.read_training()["seconds"].sum()] for run in runs])
+        devices = {run.description["model"]["provenance"]["device"] for run in runs}
+        time = tidy.columns(metrics.over_seeds(seconds), "seconds_")
+        del time["seconds_standard_error"]  # a run has one time, whatever the images
+        named = tidy.cell(content, row, sigma) | {"devices": "; ".join(sorted(devices))}
+        parts.append(pd.DataFrame({**named, **time, **tidy.acr(runs)}))
+    return tidy.counted(content, parts)
+
+
+def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+    """Return the figure of what ``measure`` returned."""
+    longest = data["seconds_mean"].max()
+    unit = next((name for name, size in UNITS.items() if longest >= 2 * size), "seconds")
+    own = [name for name in data if name.startswith("seconds_")]
+    data = data.assign(
+        **{name.replace("seconds", "time"): data[name] / UNITS[unit] for name in own}
+    )
+    devices = data["devices"].str.split("; ").explode().unique()
+    note = f"Mean and {style.spread(data)}. {style.counts(content)} "
+    if len(devices) == 1:
+        note += f"Trained on {devices[0]}."
+    else:
+        note += f"Trained on {len(devices)} kinds of devices, whose times do not compare."
+    sigmas = [sigma for sigma in content.sigmas if (data["sigma"] == sigma).any()]
+    legend = style.entries(tidy.rows(content, data), style.marker_style)
+    figure, panels = style.grid(len(sigmas), legend, note)
+    for panel, sigma in zip(panels, sigmas, strict=True):
+        at_sigma = data[data["sigma"] == sigma]
+        for index, row in tidy.rows(content, at_sigma):
+            own = tidy.of(row, at_sigma)
+            style.points(panel, "time", "acr", own, style.marker_style(index))
+        _time_axis(panel, data["time_mean"], unit)
+        style.sigma_title(panel, sigma)
+        if style.first_column(panel):
+            panel.set_ylabel("ACR")
+    return figure
+
+
+def _time_axis(panel: Axes, times: pd.Series, unit: str) -> None:
+    """Let the axis, the same in all panels, begin at 0 where the times have one magnitude."""
+    panel.set_xlabel(f"Training time, {unit}")
+    if times.max() < 10 * times.min():
+        panel.set_xlim(0, 1.15 * times.max())
+        return
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlim(times.min() / 1.5, 1.5 * times.max())

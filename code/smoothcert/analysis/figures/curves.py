@@ -1,0 +1,76 @@
+"""Curves of certified accuracy against the radius, as several figures draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from smoothcert.analysis import metrics
+from smoothcert.analysis.experiment import Experiment, Run
+from smoothcert.analysis.figures import style, tidy
+from smoothcert.analysis.metrics import Estimate
+from smoothcert.smoothing.bounds import largest_radius
+
+
+def cap(content: Experiment, sigma: float) -> float:
+    """Return the largest radius that the protocol can certify at ``sigma``."""
+    return largest_radius(content.protocol.n, content.protocol.alpha, sigma)
+
+
+def radii(largest: float) -> NDArray[np.float64]:
+    """Return the radii at which a curve is evaluated, from 0 to ``largest``."""
+    return np.linspace(0, largest, tidy.POINTS)
+
+
+def certified_accuracy(runs: Sequence[Run], at: NDArray[np.float64]) -> Estimate:
+    """Return the certified accuracy of a cell's runs at the radii ``at``."""
+    credited = [
+        np.where(run.outcomes["correct"], run.outcomes["radius"], -1)  # wrong at every radius
+        for run in runs
+    ]
+    return metrics.shares_reaching(credited, at)
+
+
+def draw_curve(panel: Axes, data: pd.DataFrame, index: int) -> None:
+    """Draw a curve that ends in a drop to 0, since nothing is certified beyond its last radius."""
+    if len(data):
+        drop = data.iloc[[-1]].assign(mean=0.0, lowest=0.0, highest=0.0, standard_error=0.0)
+        style.line(panel, "radius", pd.concat([data, drop]), index)
+
+
+def draw_per_sigma(
+    content: Experiment, data: pd.DataFrame, legend: Sequence[Line2D], note: str
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each noise level, and a curve for each row in it."""
+    note = f"{note} {style.counts(content)} Dotted: the largest radius at this n."
+    figure, panels = style.grid(len(content.sigmas), legend, note)
+    for panel, sigma in zip(panels, content.sigmas, strict=True):
+        at_sigma = data[data["sigma"] == sigma]
+        for index, row in tidy.rows(content, at_sigma):
+            draw_curve(panel, tidy.of(row, at_sigma), index)
+        style.sigma_title(panel, sigma)
+        finish(panel, [cap(content, sigma)])
+    return figure, panels
+
+
+def finish(panel: Axes, caps: Sequence[float]) -> None:
+    """Mark the caps, of which close ones share a label, and label the axes."""
+    labelled = max(caps) * 1.1
+    for radius in sorted(caps, reverse=True):
+        panel.axvline(radius, color=style.INK, linewidth=0.9, linestyle=":")
+        if labelled - radius < 0.08 * max(caps):
+            continue  # the label of the next larger cap stands there
+        labelled = radius
+        panel.text(
+            radius, 1.01, f"cap {radius:.2f}" if len(caps) == 1 else f"{radius:.2f}",
+            transform=panel.get_xaxis_transform(), ha="right", va="bottom", fontsize="small",
+        )  # fmt: skip
+    panel.set(xlim=(0, max(caps) * 1.03), ylim=(0, 1), xlabel="Certified $\\ell_2$ radius $r$")
+    if style.first_column(panel):
+        panel.set_ylabel("Certified accuracy")

@@ -1,0 +1,64 @@
+"""The data behind the figures: tidy tables whose rows carry their spread, counts and protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from smoothcert.analysis import metrics
+from smoothcert.analysis.experiment import Experiment, Row, Run
+from smoothcert.analysis.metrics import Estimate
+
+POINTS = 400
+"""At which a curve, a step function, is evaluated."""
+
+PROTOCOL = ("subset", "n0", "n", "alpha", "mode")
+
+
+def cell(content: Experiment, row: Row, sigma: float) -> dict[str, Any]:
+    """Return the columns that name a row of the experiment at one noise level."""
+    (weight,) = {run.point.weight for run in content.cells[row, sigma]}
+    return {"label": row.label, "lambda": weight, "sigma": sigma}
+
+
+def counted(content: Experiment, data: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the parts as one table, with the number of images and the protocol."""
+    table = pd.concat(data, ignore_index=True)
+    protocol = {key: getattr(content.protocol, key) for key in PROTOCOL}
+    return table.assign(images=content.images, **protocol)
+
+
+def frame(named: Mapping[str, Any], estimate: Estimate) -> pd.DataFrame:
+    """Return the columns ``named`` and those of an estimate, a row for each of its values."""
+    return pd.DataFrame({**named, **columns(estimate)})
+
+
+def columns(estimate: Estimate, prefix: str = "") -> dict[str, Any]:
+    """Return mean, spreads and number of seeds as columns."""
+    return {
+        **{
+            f"{prefix}{name}": np.atleast_1d(getattr(estimate, name))
+            for name in ("mean", "std", "lowest", "highest", "standard_error")
+        },
+        "seeds": estimate.seeds,
+    }
+
+
+def of(row: Row, data: pd.DataFrame) -> pd.DataFrame:
+    """Return the part of ``data`` that belongs to a row of the experiment."""
+    own = data["label"] == row.label
+    return data[own if row.weight is None else own & (data["lambda"] == row.weight)]
+
+
+def rows(content: Experiment, data: pd.DataFrame) -> list[tuple[int, Row]]:
+    """Return the rows of the experiment that ``data`` has, with their indices."""
+    return [(index, row) for index, row in enumerate(content.rows) if len(of(row, data))]
+
+
+def acr(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the columns of the ACR of a cell's runs."""
+    credited = [metrics.credited_radius(run.outcomes) for run in runs]
+    return columns(metrics.over_seeds(credited), "acr_")
