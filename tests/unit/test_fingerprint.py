@@ -115,6 +115,6 @@ def test_a_figure_concerns_the_figures_alone(stages, edited):
 
 
 def test_no_analysis_reaches_the_machine_learning_code():
-    for stage in ("analysis.tables.acr", "analysis.figures.certified_accuracy", "report.page"):
+    for stage in ("analysis.tables.acr", "analysis.figures.training", "report.page"):
         names = {path.stem for path in module._closure((f"smoothcert.{stage}",))}
         assert not names & {"train", "sampling", "certify", "classifier", "lenet"}

@@ -20,7 +20,7 @@ from synthetic import write_experiment
 
 from smoothcert import cli, config, files, fingerprint
 from smoothcert.analysis import experiment
-from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, draw_figures
+from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
@@ -204,9 +204,9 @@ def test_links_lead_to_files(page):
         for tag, attributes in Tags(page).tags
         if tag == "a" and (href := attributes["href"])[0] != "#"
     ]
-    figures = len(list((FOLDER / "figures").iterdir()))
-    assert figures >= len(FIGURE_FORMATS)
-    assert len(links) == len(TABLES) * 4 + figures + 1 + 12 * 4
+    figures = names(files.read_json(FOLDER / "experiment.json"))
+    expected = len(TABLES) * 4 + len(figures) * len(FIGURE_FORMATS) + 1 + 12 * 4
+    assert len(links) == expected
     for link in links:
         assert (FOLDER / unquote(link)).is_file(), link
 
@@ -320,9 +320,9 @@ class TestStages:
             paths = fingerprint._closure((f"smoothcert.{name}",))
             return {str(path.relative_to(fingerprint.PACKAGE)) for path in paths}
 
-        figures, tables = stage("analysis.figures"), stage("analysis.tables.acr")
+        figures, tables = stage("analysis.figures.training"), stage("analysis.tables.acr")
         page = stage("report.page")
-        assert "analysis/figures.py" not in tables
+        assert "analysis/figures/__init__.py" not in tables
         assert not {"analysis/tables/acr.py", "analysis/render.py"} & figures
         assert {f"report/{name}" for name in ("report.html", "style.css", "report.js")} <= page
         for closure in (figures, tables, stage("analysis.summary")):

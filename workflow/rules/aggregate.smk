@@ -74,12 +74,12 @@ rule experiment_tables:
 
 
 # Which figures there are depends on the experiment, so each has a rule of its own.
-for experiment in EXPERIMENTS.values():
+for experiment, content in EXPERIMENTS.items():
 
     rule:
         """Draw an experiment's figures."""
         name:
-            f"experiment_figures_{experiment['name']}"
+            f"experiment_figures_{experiment}"
         input:
             summaries,
             experiment="reports/{experiment}/experiment.json",
@@ -91,17 +91,17 @@ for experiment in EXPERIMENTS.values():
                     category="2. Figures",
                     labels={"experiment": "{experiment}", "figure": figures.FIGURES[name].title},
                 )
-                for name in figures.names(experiment)
+                for name in figures.names(content)
             ],
             expand(
                 "reports/{{experiment}}/figures/{name}.{suffix}",
-                name=figures.names(experiment),
+                name=figures.names(content),
                 suffix=[suffix for suffix in figures.FIGURE_FORMATS if suffix != "svg"],
             ),
         log:
             "reports/{experiment}/logs/figures.log",
         wildcard_constraints:
-            experiment=re.escape(experiment["name"]),
+            experiment=re.escape(experiment),
         localrule: True
         conda:
             "../../environment.yml"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES, names
+from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
-from smoothcert.analysis.manifest import Manifest
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
@@ -37,10 +37,10 @@ def tables(folder: Path) -> dict[str, Exhibit]:
     return found
 
 
-def figures(folder: Path, manifest: Manifest) -> dict[str, Exhibit]:
-    """Return the experiment's figures in ``folder``, or raise UserError if one is missing."""
+def figures(folder: Path, names: Iterable[str]) -> dict[str, Exhibit]:
+    """Return the figures ``names`` in ``folder``, or raise UserError if one is missing."""
     found = {}
-    for name in names(manifest):
+    for name in names:
         paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
         drawing = Markup(_inline(folder / f"{name}.svg", name))  # noqa: S704
         found[name] = Exhibit(name, FIGURES[name].title, drawing, paths)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from smoothcert import __version__, datasets, files
 from smoothcert.analysis import experiment
 from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.figures import names
 from smoothcert.analysis.figures.style import appearance
 from smoothcert.report import charts, exhibits, origin, series, template
 from smoothcert.smoothing.bounds import largest_radius, lower_bound
@@ -30,7 +31,8 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     a figure, certificates or a run's description is missing or not ours.
     """
     content = experiment.load(manifest)
-    written, drawn = exhibits.tables(tables), exhibits.figures(figures, content.manifest)
+    written = exhibits.tables(tables)
+    drawn = exhibits.figures(figures, names(content.manifest))
     runs = exhibits.read_numbers(tables / "runs.csv", "clean_accuracy", "at_cap", "p_lower_q50")
     reduced = series.reduce(content)
     page = template.environment(output.parent).get_template("report.html")
