@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smoothcert.analysis import claims, metrics
-from smoothcert.analysis.evidence import Finding, Result, evaluate
+from smoothcert.analysis.evidence import Finding, Outcome, Result, evaluate
 from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
@@ -113,8 +113,13 @@ def _findings(judged: list[Result]) -> Block:
         Column("Outcome", words=True),
         Column("Grounds", words=True),
     ]
-    lines = [_line(one, finding) for one in judged for finding in one.findings]
-    return Block("The comparisons behind them", columns, lines)
+    lines = [
+        _line(one, finding)
+        for one in judged
+        for finding in one.findings
+        if finding.outcome is not Outcome.NOT_RUN
+    ]
+    return Block("The comparisons behind them, of what was run", columns, lines)
 
 
 def _line(one: Result, finding: Finding) -> list[Cell]:
