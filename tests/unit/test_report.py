@@ -258,7 +258,7 @@ def test_shows_the_origin_of_each_stage(page):
 def test_figures_take_the_colours_of_the_page(page):
     figures = section(page, "figures")
     shown = re.findall(r'<figure class="plot" id="figure-(\w+)"', figures)
-    drawn = [name for name in FIGURES if (FOLDER / "figures" / f"{name}.svg").exists()]
+    drawn = names(files.read_json(FOLDER / "experiment.json"))
     assert shown == [name for name in drawn if name not in INTERACTIVE]
     assert "currentColor" in figures
     assert "#222222" not in figures
