@@ -5,6 +5,7 @@ PYTHON := python3
 BIN := .venv/bin
 READY := .venv/.ready
 CI_CONFIG := --configfile config/presets/ci.yaml
+BENCH_DATA = $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
 
 .PHONY: help demo test lint bench ci lock schema
 
@@ -25,9 +26,10 @@ lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
-bench: $(READY) ## Measure the sampling engine and certification (20 minutes on two cores)
+bench: $(READY) ## Measure training, the sampling engine and certification (40 minutes on two cores)
 	$(BIN)/python benchmarks/sampling.py
-	$(BIN)/python benchmarks/certification.py $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
+	$(BIN)/python benchmarks/certification.py $(BENCH_DATA)
+	$(BIN)/python benchmarks/training.py $(BENCH_DATA)
 
 ci: lint test ## Lint, test, and run the whole workflow on a reduced configuration
 	$(BIN)/snakemake --cores all $(CI_CONFIG)

@@ -134,6 +134,16 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         help="folder of the model's data set; a configuration names its own (default: data)",
     )
 
+    command = _command(commands, "cost", _cost, "Estimate the hours that a configuration takes.")
+    command.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="configuration files, of which later ones win",
+    )
+    _machine(command, device=None, threads=None)
+
     command = _command(commands, "merge", _merge, "Join the shards of a certification.")
     command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
     _output(command, "folder for certificates.tsv and certificates.json")
@@ -263,6 +273,17 @@ def _doctor(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def _cost(options: argparse.Namespace) -> None:
+    from smoothcert import cost
+    from smoothcert.device import choose, describe
+
+    settings = config.read(config.merged(options.files))
+    device = choose(options.device or settings.device, options.threads or settings.threads)
+    rows = cost.estimate(settings, Path(config.RESULTS), device)
+    print(cost.table(rows))
+    print(cost.assumptions(settings, describe(device)))
+
+
 def _merge(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.shards import merge
 
@@ -339,14 +360,22 @@ def _data_dir(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _machine(command: argparse.ArgumentParser) -> None:
+def _machine(
+    command: argparse.ArgumentParser, device: str | None = "auto", threads: int | None = 1
+) -> None:
+    """Add the options that say where to compute; None stands for the configuration's value."""
     command.add_argument(
         "--device",
         choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="auto takes a GPU where there is one (default: auto)",
+        default=device,
+        help=f"auto takes a GPU where there is one (default: {device or 'as configured'})",
     )
-    command.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    command.add_argument(
+        "--threads",
+        type=int,
+        default=threads,
+        help=f"CPU threads (default: {threads or 'as configured'})",
+    )
 
 
 def _manifest(command: argparse.ArgumentParser) -> None:

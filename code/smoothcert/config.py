@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import product
@@ -501,6 +501,25 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
     return content
+
+
+def merged(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the content of the files, merged as Snakemake does: dicts merge, lists are replaced.
+
+    Raises UserError if a file cannot be read or is not a mapping.
+    """
+    content: dict[str, Any] = {}
+    for path in paths:
+        _lay_over(content, load(path))
+    return content
+
+
+def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _lay_over(content[key], value)
+        else:
+            content[key] = value
 
 
 def _experiments_in(name: str) -> list[Experiment]:

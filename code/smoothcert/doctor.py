@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.special import ndtr
 
-from smoothcert import config, datasets, gpus
+from smoothcert import config, cost, datasets, gpus
 from smoothcert.config import Config, Experiment
 from smoothcert.errors import UserError
-from smoothcert.point import Point
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import largest_radius
 from smoothcert.smoothing.protocol import Protocol
@@ -131,7 +130,7 @@ def examine(
 def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Finding]:
     """Return the findings on the configuration that the files give together."""
     try:
-        settings = config.read(merged(paths))
+        settings = config.read(config.merged(paths))
     except UserError as error:
         return [Finding("error", str(error))]
     found = []
@@ -141,28 +140,9 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
                 )
-    for check in (threads, memory, device, bf16, downloads, cost):
+    for check in (threads, memory, device, bf16, downloads, disk):
         found += check(settings, machine)
     return found
-
-
-def merged(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the content of the files, merged as Snakemake does: dicts merge, lists are replaced.
-
-    Raises UserError if a file cannot be read or is not a mapping.
-    """
-    content: dict[str, Any] = {}
-    for path in paths:
-        _lay_over(content, config.load(path))
-    return content
-
-
-def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
-    for key, value in overlay.items():
-        if isinstance(value, dict) and isinstance(content.get(key), dict):
-            _lay_over(content[key], value)
-        else:
-            content[key] = value
 
 
 def radius_cap(experiment: Experiment) -> Findings:
@@ -255,7 +235,8 @@ def threads(settings: Config, machine: Machine) -> Findings:
 def memory(settings: Config, machine: Machine) -> Findings:
     """Warn if the jobs that ``--cores all`` starts together need more memory than there is."""
     cores = min(settings.threads, machine.cores)
-    jobs = min(machine.cores // cores, len(_points(settings)) * settings.shards)
+    runs = sum(job.protocol is None for job in cost.jobs(settings))
+    jobs = min(machine.cores // cores, runs * settings.shards)
     if _on_gpu(settings, machine):
         jobs = min(jobs, machine.gpus)
     fitting = max(machine.memory // JOB_MEMORY, 1)
@@ -328,48 +309,31 @@ def _download(name: str, data_dir: Path, key: str) -> Findings:
         )
 
 
-def cost(settings: Config, machine: Machine) -> Findings:
-    """Note the forward passes and the disk that all runs take; warn if the disk is too small.
+def disk(settings: Config, machine: Machine) -> Findings:
+    """Note the jobs and the disk that all runs take; warn if the disk is too small.
 
-    Training passes each image once for each of a method's noises, without attacks and terms on
-    clean images; certification at most n0 + n times. What experiments share counts once, and
-    what is finished already counts too.
+    What experiments share counts once, and what is finished already counts too.
     """
-    training = sum(
-        datasets.describe(point.dataset).train_images
-        * point.training.epochs
-        * point.parameters.minibatches
-        for point in _points(settings)
+    every = cost.jobs(settings)
+    trainings = [job for job in every if not job.protocol]
+    rows = sum(
+        len(job.protocol.indices(datasets.describe(job.point.dataset).test_images))
+        for job in every
+        if job.protocol
     )
-    tables = {
-        (run.point.folder, experiment.certification): experiment.dataset
-        for experiment in settings.experiments
-        for run in experiment.runs()
-    }
-    certification = rows = 0
-    for (_, protocol), dataset in tables.items():
-        images = len(protocol.indices(datasets.describe(dataset).test_images))
-        certification += images * (protocol.n0 + protocol.n)
-        rows += images
-    weights = sum(WEIGHTS.get(point.arch, max(WEIGHTS.values())) for point in _points(settings))
-    disk = 4e6 * weights + ROW_BYTES * rows
+    weights = sum(WEIGHTS.get(job.point.arch, max(WEIGHTS.values())) for job in trainings)
+    size = 4e6 * weights + ROW_BYTES * rows
     yield Finding(
         "note",
-        f"runs: {len(_points(settings))}; forward passes to train: {_large(training)} or more, to "
-        f"certify: {_large(certification)} or fewer; disk: about {_megabytes(disk)}",
+        f"trainings: {len(trainings)}; certifications: {len(every) - len(trainings)}; disk: about "
+        f"{_megabytes(size)}; smoothcert cost estimates the hours",
     )
-    if disk > machine.free:
+    if size > machine.free:
         yield Finding(
             "warning",
-            f"the results take {_megabytes(disk)} and {_megabytes(machine.free)} are free; free "
+            f"the results take {_megabytes(size)} and {_megabytes(machine.free)} are free; free "
             "some, or run Snakemake with --directory on a larger disk",
         )
-
-
-def _points(settings: Config) -> list[Point]:
-    """Return the distinct runs of all experiments."""
-    runs = (run for experiment in settings.experiments for run in experiment.runs())
-    return list({run.point.folder: run.point for run in runs}.values())
 
 
 def _names(settings: Config, concerned: Callable[[Experiment], bool]) -> list[str]:
@@ -378,13 +342,6 @@ def _names(settings: Config, concerned: Callable[[Experiment], bool]) -> list[st
 
 def _on_gpu(settings: Config, machine: Machine) -> bool:
     return settings.device != "cpu" and machine.gpus > 0
-
-
-def _large(number: int) -> str:
-    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
-        if number >= size:
-            return f"{number / size:,.1f} {word}"
-    return f"{number:,}"
 
 
 def _megabytes(number: float) -> str:

@@ -348,3 +348,20 @@ class TestPublished:
             config.read(self.settings(published, **changes))
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_overlays_merge_as_in_snakemake(tmp_path):
+    """Dictionaries merge, and all else is replaced, lists too."""
+    utils = pytest.importorskip("snakemake.utils")
+    contents = [
+        {"x": {"p": {"s": 1}, "q": [1, 2]}, "y": {"t": 1}, "z": None},
+        {"x": {"p": {"u": 2}, "q": [3]}, "y": {}, "z": {"r": [1]}},
+        {"z": 4},
+    ]
+    paths = [tmp_path / f"{number}.yaml" for number in range(len(contents))]
+    theirs = {}
+    for path, content in zip(paths, contents, strict=True):
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        utils.update_config(theirs, copy.deepcopy(content))
+    ours = config.merged(paths)
+    assert ours == theirs == {"x": {"p": {"s": 1, "u": 2}, "q": [3]}, "y": {"t": 1}, "z": 4}

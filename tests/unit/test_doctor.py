@@ -188,23 +188,23 @@ class TestMachines:
         (tmp_path / "imagenet/val").mkdir()
         assert on_machine(doctor.downloads, top, changes=imagenet) == []
 
-    def test_cost(self):
-        """Two methods, one of two noises, at two noise levels with two seeds: 8 runs."""
-        (line,) = on_machine(doctor.cost)
-        train, certify = 4 * 90 * 60_000 * (1 + 2), 8 * 10_000 * 100_100
-        assert (train, certify) == (64_800_000, 8_008_000_000)
+    def test_disk(self):
+        """Two methods at two noise levels with two seeds."""
+        (line,) = on_machine(doctor.disk)
         assert line == (
-            "note: runs: 8; forward passes to train: 64.8 million or more, to certify: 8.0 billion "
-            "or fewer; disk: about 22 MB"
+            "note: trainings: 8; certifications: 8; disk: about 22 MB; smoothcert cost estimates "
+            "the hours"
         )
 
-    def test_cost_of_shared_runs_counts_once(self):
+    def test_disk_of_another_protocol(self):
+        """The weights of shared runs count once, 80,000 rows more twice."""
         first = PUBLISHED["experiments"][0]
-        both = {"experiments": [copy.deepcopy(first), {**first, "name": "two"}]}
-        assert on_machine(doctor.cost, both) == on_machine(doctor.cost)
+        other = {**first, "name": "two", "certification": {"n": 1000}}
+        (line,) = on_machine(doctor.disk, {"experiments": [copy.deepcopy(first), other]})
+        assert line.startswith("note: trainings: 8; certifications: 16; disk: about 30 MB;")
 
     def test_full_disk(self):
-        _, line = on_machine(doctor.cost, free=10**6)
+        _, line = on_machine(doctor.disk, free=10**6)
         assert line.startswith("warning: the results take 22 MB and 1 MB are free")
 
 
@@ -232,23 +232,6 @@ def test_this_machine_is_known():
 
 
 class TestFiles:
-    def test_overlays_merge_dictionaries_and_replace_lists(self, tmp_path):
-        first = write(tmp_path / "a.yaml", {"x": {"p": 1, "q": [1, 2]}, "y": 1, "z": {"r": 1}})
-        second = write(tmp_path / "b.yaml", {"x": {"q": [3]}, "z": 4})
-        assert doctor.merged([first, second]) == {"x": {"p": 1, "q": [3]}, "y": 1, "z": 4}
-
-    def test_they_merge_as_in_snakemake(self, tmp_path):
-        utils = pytest.importorskip("snakemake.utils")
-        contents = [
-            {"x": {"p": {"s": 1}, "q": [1]}, "y": {"t": 1}, "z": None},
-            {"x": {"p": {"u": 2}}, "y": {}, "z": {"r": [1]}},
-        ]
-        paths = [write(tmp_path / f"{i}.yaml", one) for i, one in enumerate(contents)]
-        theirs = {}
-        for one in copy.deepcopy(contents):
-            utils.update_config(theirs, one)
-        assert doctor.merged(paths) == theirs
-
     @pytest.mark.parametrize(
         ("text", "message"),
         [
@@ -435,7 +418,7 @@ class TestCommand:
         (tmp_path / "MNIST/raw").mkdir(parents=True)
         cli.main(["doctor", str(write(tmp_path / "a.yaml", content))])
         note, last = capsys.readouterr().out.splitlines()
-        assert note.startswith("note: runs: 8;")
+        assert note.startswith("note: trainings: 8;")
         assert last == "nothing to warn of"
 
     def test_warnings_succeed(self, tmp_path, capsys):
