@@ -18,7 +18,7 @@ demo: $(READY) ## Run the default experiment to its finished report
 	  [print("Report: reports/%s/index.html" % one["name"]) for one in config["experiments"]]'
 
 test: $(READY) ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff format --check
