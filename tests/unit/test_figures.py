@@ -401,6 +401,11 @@ class TestTraining:
         plain = load(methods=[GAUSSIAN])
         assert len(training.draw(plain, training.measure(plain)).axes) == 2 * 2
 
+    def test_epochs_are_whole_numbers(self, load):
+        content = load(training={"epochs": 3})
+        panel = training.draw(content, training.measure(content)).axes[-1]
+        assert all(tick == int(tick) for tick in panel.get_xticks())
+
     def test_shows_the_mean_of_the_logs(self, load):
         content = load()
         data = training.measure(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment
@@ -45,6 +46,8 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
             for index, row in tidy.rows(content, at_sigma):
                 style.line(panel, "epoch", tidy.of(row, at_sigma), index)
         style.sigma_title(column[0], sigma)
+        for panel in column:
+            panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         column[-1].set_xlabel("Epoch")
     for panel, name in zip(panels[:, 0], shown, strict=True):
         panel.set_ylabel(QUANTITIES[name])
