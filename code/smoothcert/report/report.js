@@ -136,6 +136,7 @@
       actions: { export: true, source: false, compiled: false, editor: false },
       tooltip: { theme: "page" },
       downloadFileName: chart,
+      logLevel: 1, // errors, but not a warning that a chart is empty
     });
     return view;
   }
