@@ -99,9 +99,7 @@ def _outcomes() -> alt.Chart:
             alt.X("share:Q", title="Share of the test images")
             .scale(domain=[0, 1], nice=False)
             .axis(format=".0%"),
-            alt.Y("title:N", title=None)
-            .sort(None)
-            .axis(ticks=False, domain=False, grid=False),
+            alt.Y("title:N", title=None).sort(None).axis(ticks=False, domain=False, grid=False),
             alt.Color("colour:N").scale(None),
             alt.Order("place:Q"),
             tooltip=[

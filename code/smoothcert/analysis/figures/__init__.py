@@ -32,8 +32,8 @@ FIGURES = {
     ),
     "envelope": Kind(
         "Best certified accuracy at each radius",
-        "At each radius the best of a family's models, over their noise levels, λ and entries. It is "
-        "chosen on the images that it is shown for, which favours families of many models.",
+        "At each radius the best of a family's models, over their noise levels, λ and entries. It "
+        "is chosen on the images that it is shown for, which favours families of many models.",
         about.has_several_models,
     ),
     "representatives": Kind(
