@@ -16,9 +16,6 @@ import vl_convert
 
 from smoothcert.report import series
 
-LABEL_WIDTH = 150
-"""Of the names of rows beside bars, in pixels."""
-
 BEST_COLOUR, WORST_COLOURS = "#1f5fa8", ("#9a9a9a", "#d55e00")
 BETWEEN_COLOURS = ("#4292c6", "#6baed6", "#9ecae1", "#c6dbef")
 """Of outcomes, from the best to the worst: blues for the certified, which stand out on any page."""
@@ -92,7 +89,7 @@ def _outcomes() -> alt.Chart:
 
     Data set ``outcomes``: a record for each row and outcome with ``title``, ``outcome``,
     ``place`` (of the outcome in the bar), ``colour``, ``share``, ``spread`` and ``seeds``. The
-    script sets the height, which is that of the rows to show.
+    script sets the height, which is that of the rows to show, and the width of their titles.
     """
     return (
         alt.Chart(alt.NamedData("outcomes"))
@@ -102,9 +99,7 @@ def _outcomes() -> alt.Chart:
             alt.X("share:Q", title="Share of the test images")
             .scale(domain=[0, 1], nice=False)
             .axis(format=".0%"),
-            alt.Y("title:N", title=None)
-            .sort(None)
-            .axis(labelLimit=LABEL_WIDTH, ticks=False, domain=False, grid=False),
+            alt.Y("title:N", title=None).sort(None).axis(ticks=False, domain=False, grid=False),
             alt.Color("colour:N").scale(None),
             alt.Order("place:Q"),
             tooltip=[
@@ -175,7 +170,6 @@ def _specification(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
         "labelFontSize": 11,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
-        "labelLimit": LABEL_WIDTH,
         "titleLimit": 300,
         "aria": False,
     }

@@ -23,6 +23,8 @@ class Exhibit:
 
     name: str
     title: str
+    caption: str
+    """Of a figure; a table has notes of its own."""
     markup: Markup
     files: list[Path]
 
@@ -33,7 +35,7 @@ def tables(folder: Path) -> dict[str, Exhibit]:
     for name, title in TABLES.items():
         fragment = Markup(read_fragment(folder / f"{name}.html"))  # noqa: S704
         paths = [folder / f"{name}.{suffix}" for suffix in TABLE_FORMATS]
-        found[name] = Exhibit(name, title, fragment, paths)
+        found[name] = Exhibit(name, title, "", fragment, paths)
     return found
 
 
@@ -43,7 +45,8 @@ def figures(folder: Path, names: Iterable[str]) -> dict[str, Exhibit]:
     for name in names:
         paths = [folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS]
         drawing = Markup(_inline(folder / f"{name}.svg", name))  # noqa: S704
-        found[name] = Exhibit(name, FIGURES[name].title, drawing, paths)
+        kind = FIGURES[name]
+        found[name] = Exhibit(name, kind.title, kind.caption, drawing, paths)
     return found
 
 
@@ -88,5 +91,7 @@ def _inline(path: Path, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
     text = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{name}-", text)
+    # Two decimals of a point are more than a screen or a printer shows.
+    text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = text.replace("<svg", '<svg aria-hidden="true"', 1)
     return text.replace(INK, "currentColor").replace(PAPER, "none")

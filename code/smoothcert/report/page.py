@@ -18,8 +18,8 @@ from smoothcert.analysis.figures.style import appearance
 from smoothcert.report import charts, exhibits, origin, series, template
 from smoothcert.smoothing.bounds import largest_radius, lower_bound
 
-OWN_PLACE = ("verdicts", "claims", "cost")
-"""Tables that have a section of their own."""
+OWN_PLACE = ("verdicts", "claims", "cost", "p_lower")
+"""Tables and figures that stand where the page speaks of them; the others follow one another."""
 INTERACTIVE = ("certified_accuracy",)
 """Figures that the page draws itself, with more in them."""
 
@@ -41,9 +41,12 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         data=datasets.describe(content.dataset),
         labels=list(dict.fromkeys(run.row.label for run in content.runs)),
         counts=exhibits.counts(tables),
-        own={name: written[name] for name in OWN_PLACE},
+        written=written,
+        drawn=drawn,
         tables=[table for name, table in written.items() if name not in OWN_PLACE],
-        figures=[figure for name, figure in drawn.items() if name not in INTERACTIVE],
+        figures=[
+            figure for name, figure in drawn.items() if name not in (*OWN_PLACE, *INTERACTIVE)
+        ],
         embedded={
             **reduced,
             "rows": _rows(content),

@@ -32,7 +32,7 @@
   // Sorting: a heading's button goes from the table's own order through two others and back.
 
   const headings = (table) => [...[...table.tHead.rows].at(-1).cells];
-  const value = (cell) => (cell ? Number.parseFloat(text(cell).replaceAll(",", "")) : NaN);
+  const value = (cell) => (cell ? Number.parseFloat(text(cell).replaceAll(",", "").replace("−", "-")) : NaN);
 
   function compare(column, words, sign) {
     return (one, other) => {
@@ -136,6 +136,7 @@
       actions: { export: true, source: false, compiled: false, editor: false },
       tooltip: { theme: "page" },
       downloadFileName: chart,
+      logLevel: 1, // errors, but not a warning that a chart is empty
     });
     return view;
   }
@@ -147,12 +148,11 @@
     return holder.firstChild;
   }
 
-  for (const panel of page.panels) {
+  // Both make a panel in the page and return what draws its chart, once all panels have their width.
+
+  function curvePanel(panel) {
     const last = panel.curves[0].mean.length - 1;
     const grid = panel.curves[0].mean.map((_, i) => (i < last ? Number((i * panel.step).toFixed(6)) : panel.cap));
-    const place = element("div", { className: "chart" });
-    const slider = element("input", { type: "range", min: 0, max: last, value: 0, autocomplete: "off" });
-    const at = element("output");
     const seeds = Math.max(...panel.curves.map((curve) => curve.seeds));
     const lines = panel.curves.map((curve) => {
       const row = page.rows[curve.row];
@@ -162,14 +162,13 @@
       line.dataset.row = row.title;
       return { line, number, curve };
     });
+    const place = element("div", { className: "chart" });
+    const slider = element("input", { type: "range", min: 0, max: last, value: 0, autocomplete: "off" });
+    const at = element("output");
     const reading = element("table", { className: "reading" },
       element("thead", {}, element("tr", {}, element("th", { className: "words", scope: "col" }, `Method (${count(seeds, "seed")})`), element("th", { scope: "col" }, "Certified, %"))),
       element("tbody", {}, ...lines.map(({ line }) => line)));
-    const figure = element("figure", { className: "panel" },
-      element("h3", {}, equation("σ", panel.sigma)), place,
-      element("label", { className: "slider" }, at, slider), element("div", { className: "scroll" }, reading));
-    figure.dataset.sigma = panel.sigma;
-    document.getElementById("curve-panels").append(figure);
+    addPanel("curve-panels", panel, place, element("label", { className: "slider" }, at, slider), element("div", { className: "scroll" }, reading));
 
     let view;
     function read(index) {
@@ -184,37 +183,48 @@
     slider.addEventListener("input", () => read(Number(slider.value)));
     read(0);
 
-    const curves = panel.curves.map((curve) => ({
-      ...page.rows[curve.row],
-      // Beyond the cap nothing is certified: the curves end in a drop to 0.
-      radius: [...grid, panel.cap], mean: [...curve.mean, 0], low: [...curve.low, 0], high: [...curve.high, 0],
-    }));
-    draw(place, "curves", { shown: titles, at: 0, cap: panel.cap }, { curves }).then((made) => {
-      views.add(made);
-      view = made;
+    return async () => {
+      const curves = panel.curves.map((curve) => ({
+        ...page.rows[curve.row],
+        // Beyond the cap nothing is certified: the curves end in a drop to 0.
+        radius: [...grid, panel.cap], mean: [...curve.mean, 0], low: [...curve.low, 0], high: [...curve.high, 0],
+      }));
+      view = await draw(place, "curves", { shown: chosen("row"), at: 0, cap: panel.cap }, { curves });
+      views.add(view);
       place.addEventListener("pointermove", (event) => {
         const left = place.querySelector("svg").getBoundingClientRect().left + view.padding().left + view.origin()[0];
         const radius = view.scale("x").invert(event.clientX - left);
         if (radius < 0 || radius > 1.05 * panel.cap) return;
         read(radius > (grid[last - 1] + panel.cap) / 2 ? last : Math.min(Math.round(radius / panel.step), last - 1));
       });
-    });
-
-    const bar = element("div", { className: "chart" });
-    const distribution = element("figure", { className: "panel" }, element("h3", {}, equation("σ", panel.sigma)), bar);
-    distribution.dataset.sigma = panel.sigma;
-    document.getElementById("outcome-panels").append(distribution);
-    const outcomes = panel.outcomes.flatMap((found) =>
-      page.outcomes.map(({ name, colour }, place) => ({
-        title: titles[found.row], outcome: name, colour, place,
-        share: found.mean[place], spread: found.spread[place], seeds: found.seeds,
-      })));
-    const present = panel.outcomes.map((found) => titles[found.row]);
-    draw(bar, "outcomes", { shown: titles }, { outcomes }, { height: BAR * present.length }).then((made) => {
-      views.add(made);
-      bars.set(made, present);
-    });
+    };
   }
+
+  function outcomePanel(panel) {
+    const place = element("div", { className: "chart" });
+    addPanel("outcome-panels", panel, place);
+    return async () => {
+      const outcomes = panel.outcomes.flatMap((found) =>
+        page.outcomes.map((outcome, i) => ({
+          title: titles[found.row], outcome: outcome.name, colour: outcome.colour, place: i,
+          share: found.mean[i], spread: found.spread[i], seeds: found.seeds,
+        })));
+      const present = panel.outcomes.map((found) => titles[found.row]);
+      const config = { ...page.charts.outcomes.config, axisY: { labelLimit: 0.5 * place.clientWidth } };
+      const view = await draw(place, "outcomes", { shown: chosen("row") }, { outcomes }, { height: BAR * present.length, config });
+      views.add(view);
+      bars.set(view, present);
+    };
+  }
+
+  function addPanel(place, panel, ...content) {
+    const figure = element("figure", { className: "panel" }, element("h3", {}, equation("σ", panel.sigma)), ...content);
+    figure.dataset.sigma = panel.sigma;
+    document.getElementById(place).append(figure);
+  }
+
+  const drawings = page.panels.flatMap((panel) => [curvePanel(panel), outcomePanel(panel)]);
+  for (const start of drawings) start();
 
   document.getElementById("outcome-legend").append(...page.outcomes.map(({ name, colour }) => {
     const swatch = element("span", { className: "swatch" });

@@ -19,18 +19,51 @@ class Kind(NamedTuple):
     """A kind of figure."""
 
     title: str
+    caption: str
+    """What it shows, for the report."""
     applies: Callable[[Manifest], bool] = lambda manifest: True
     """Whether an experiment has what the kind shows."""
 
 
 FIGURES = {
-    "certified_accuracy": Kind("Certified accuracy against the radius"),
-    "envelope": Kind("Best certified accuracy at each radius", about.has_several_models),
-    "representatives": Kind("Models picked at random", about.has_several_seeds),
-    "tradeoff": Kind("Clean accuracy against ACR", about.has_sweep),
-    "p_lower": Kind("Lower bounds on p_A", about.has_votes),
-    "cost": Kind("Training time against ACR", about.has_several_costs),
-    "training": Kind("Training logs", about.has_training),
+    "certified_accuracy": Kind(
+        "Certified accuracy against the radius",
+        "Share of the test images that are correct with a certified radius of at least r.",
+    ),
+    "envelope": Kind(
+        "Best certified accuracy at each radius",
+        "At each radius the best of a family's models, over their noise levels, λ and entries. It "
+        "is chosen on the images that it is shown for, which favours families of many models.",
+        about.has_several_models,
+    ),
+    "representatives": Kind(
+        "Models picked at random",
+        "One model for each method: what a single training gives.",
+        about.has_several_seeds,
+    ),
+    "tradeoff": Kind(
+        "Clean accuracy against ACR",
+        "Joined from the smallest λ to the largest.",
+        about.has_sweep,
+    ),
+    "p_lower": Kind(
+        "Lower bounds on p_A",
+        "Share of images whose bound lies below a value, right or wrong, on an axis on which the "
+        "certified radius is linear.",
+        about.has_votes,
+    ),
+    "cost": Kind(
+        "Training time against ACR",
+        "The time is that of the run itself, without the training of weights that it started from.",
+        about.has_several_costs,
+    ),
+    "training": Kind(
+        "Training logs",
+        "Means over an epoch, on noisy training images. The loss includes the regularizer, which "
+        "carries its weight λ; the noisy accuracy is the share of noisy inputs classified as their "
+        "label.",
+        about.has_training,
+    ),
 }
 """Name, which is that of the module and of the files, and kind, in the order of the report."""
 
