@@ -24,6 +24,7 @@ from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
+from smoothcert.records import DESCRIPTION, PUBLISHED_COLUMNS, TABLE
 from smoothcert.report import charts
 from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
 
@@ -293,6 +294,41 @@ def test_collapsed_runs_are_listed(tmp_path):
     assert "1 run collapsed" in words(page)
     assert str(content.runs[3].certificates) in page
     assert str(content.runs[2].certificates) not in page
+
+
+def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    methods = [
+        {"method": "gaussian", "logs": "{sigma}.tsv"},
+        {"method": "consistency", "lambda": 5},
+    ]
+    manifest = write_experiment(tmp_path, methods=methods, sigmas=[0.5])
+    content = experiment.load(manifest)
+    for run in content.runs:
+        if run.log:
+            table = run.read_certificates()[list(PUBLISHED_COLUMNS)]
+            files.write_text(run.certificates / TABLE, table.to_csv(sep="\t", index=False))
+            origin = {
+                "device": "published log",
+                "log": f"{run.point.seed}.tsv",
+                "sha256": "ef" * 32,
+            }
+            description = {**run.description, "provenance": origin}
+            del description["model"]
+            files.write_json(run.certificates / DESCRIPTION, description)
+            (run.folder / "train.tsv").unlink()
+    write_tables(manifest, FOLDER / "tables")
+    draw_figures(manifest, FOLDER / "figures")
+    page = write()
+    assert "6 classifiers" in words(page)
+    assert "3 of them are certification logs that the methods' authors published." in words(page)
+    provenance = section(page, "provenance")
+    for seed in content.seeds:
+        assert f"{seed}.tsv" in provenance
+    assert provenance.count("ef" * 32) == 3
+    lines = unescape("\n".join(re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)))
+    commands = Counter(cli_options(line).command for line in lines.splitlines() if line)
+    assert (commands["train"], commands["import-logs"]) == (3, 1)
 
 
 def test_one_method_has_nothing_to_be_compared_with(tmp_path):

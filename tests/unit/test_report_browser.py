@@ -35,11 +35,11 @@ def browser():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Return the working directory of a report with a hostile label and a swept lambda."""
+    """Return the working directory of a report with a hostile label, a swept lambda and a guess."""
     folder = tmp_path_factory.mktemp("browser")
     methods = [
         {"method": "gaussian", "label": HOSTILE},
-        {"method": "consistency", "lambda": [1, 5]},
+        {"method": "consistency", "lambda": [1, 5], "unpublished": ["m"]},
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -138,7 +138,7 @@ class TestTables:
         page = opened()
         region = page.get_by_role("region", name="Every run")
         region.get_by_role("button", name="Method").click()
-        assert cells(page, "Every run", "Method") == [HOSTILE] * 9 + ["Consistency"] * 18
+        assert cells(page, "Every run", "Method") == [HOSTILE] * 9 + ["Consistency †"] * 18
         for _ in range(2):
             region.get_by_role("button", name="λ").click()
             assert cells(page, "Every run", "λ")[-9:] == ["–"] * 9
@@ -148,11 +148,11 @@ class TestTables:
         box(page, "Consistency, λ = 1").uncheck()
         assert cells(page, "Average certified radius (ACR)", "Method") == [
             HOSTILE,
-            "Consistency, λ = 5",
+            "Consistency, λ = 5 †",
         ]
         assert cells(page, "Every run", "λ") == ["–"] * 9 + ["5"] * 9
         box(page, HOSTILE).uncheck()
-        assert set(cells(page, "Every run", "Method")) == {"Consistency"}
+        assert set(cells(page, "Every run", "Method")) == {"Consistency †"}
         page.get_by_role("button", name="Show all").click()
         assert len(cells(page, "Every run", "Method")) == 27
         expect(page.get_by_role("button", name="Show all")).to_be_hidden()
