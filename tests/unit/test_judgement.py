@@ -138,6 +138,19 @@ def test_the_table_shows_both_sides_with_their_counts(judge):
     assert line[5] == "3"
 
 
+def test_markdown_and_csv_agree(judge):
+    judge(NUMBER, number(metric="abstention", printed="0.05", std=None, seeds=1))
+    write_tables(judge.manifest, judge.manifest.parent)
+    data = pd.read_csv(judge.manifest.parent / "verdicts.csv")
+    lines = [line for line in rows(judge.manifest.parent / "verdicts.md") if line[0] == "Gaussian"]
+    assert len(lines) == len(data) == 2
+    for line, (_, row), factor in zip(lines, data.iterrows(), (1, 100), strict=True):
+        shown = [float(line[i].split(" ")[0].replace("−", "-")) for i in (2, 4, 6)]
+        held = [factor * row[key] for key in ("published", "ours", "difference")]
+        assert shown == pytest.approx(held, abs=0.006 if factor > 1 else 6e-5)
+        assert line[8] == row["verdict"]
+
+
 def test_a_best_of_a_sweep_says_so(judge):
     judge(number(settings={"best_of": "14"}))
     write_tables(judge.manifest, judge.manifest.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -30,7 +31,7 @@ def table(results: Results) -> Table:
     judged = judgement.judge(results.experiment)
     data = pd.DataFrame([_row(one) for one in judged], columns=COLUMNS)
     blocks = [
-        _block(title, [one for one in judged if _about(one) == key], results.experiment.rows)
+        _block(results, title, [one for one in judged if _about(one) == key])
         for key, title in _titles(judged).items()
     ]
     notes = _notes(results, judged) if judged else ["This experiment names no published number."]
@@ -58,7 +59,7 @@ def _titles(judged: list[Judged]) -> dict[tuple[str, float | None], str]:
     }
 
 
-def _block(title: str, judged: list[Judged], rows: list[Row]) -> Block:
+def _block(results: Results, title: str, judged: list[Judged]) -> Block:
     columns = [
         Column("Method", words=True),
         Column("σ"),
@@ -71,39 +72,41 @@ def _block(title: str, judged: list[Judged], rows: list[Row]) -> Block:
         Column("Verdict", words=True),
         Column("Grounds", words=True),
     ]
-    return Block(title, columns, [_line(one, rows) for one in judged])
+    return Block(title, columns, [_line(results, one) for one in judged])
 
 
-def _title(cell: judgement.Cell, rows: list[Row]) -> str:
-    """Return the title of the cell's row; a cell without runs has none."""
-    swept = Row(cell.label, cell.weight)
-    return swept.title if swept in rows else cell.label
-
-
-def _line(one: Judged, rows: list[Row]) -> list[Cell]:
+def _line(results: Results, one: Judged) -> list[Cell]:
     number, verdict = one.number, one.verdict
     show = base.radius if number.metric == metrics.ACR else base.percent
     theirs = verdict.theirs if verdict else Sample(number.value, number.std, number.seeds)
-    ours = verdict.ours if verdict else None
+    known = verdict is not None and verdict.difference is not None
     return [
-        Cell(_title(one.cell, rows)),
+        base.method(results, _row_of(results, one.cell)),
         Cell(f"{one.cell.sigma:.2f}"),
-        Cell(show(theirs.mean), show(theirs.std) if theirs.std is not None else ""),
-        Cell(str(theirs.seeds)),
-        Cell(show(ours.mean), show(ours.std) if ours.std is not None else "")
-        if ours
-        else base.ABSENT,
-        Cell(str(ours.seeds)) if ours else base.ABSENT,
-        Cell(_signed(show(verdict.difference)))
-        if verdict and verdict.difference is not None
-        else base.ABSENT,
+        *_sample(theirs, show),
+        *_sample(verdict.ours if verdict else None, show),
+        Cell(_signed(show(verdict.difference))) if known else base.ABSENT,
         _interval(verdict, show),
         Cell(str(verdict.kind) if verdict else NOT_RUN),
         Cell(_grounds(verdict)),
     ]
 
 
-def _interval(verdict: Verdict | None, show: Any) -> Cell:
+def _row_of(results: Results, cell: judgement.Cell) -> Row:
+    """Return the cell's row, which tells lambda where the experiment sweeps it."""
+    swept = Row(cell.label, cell.weight)
+    return swept if swept in results.experiment.rows else Row(cell.label, None)
+
+
+def _sample(sample: Sample | None, show: Callable[[float], str]) -> list[Cell]:
+    """Return a mean with its spread, and the number of seeds."""
+    if sample is None:
+        return [base.ABSENT, base.ABSENT]
+    spread = "" if sample.std is None else show(sample.std)
+    return [Cell(show(sample.mean), spread), Cell(str(sample.seeds))]
+
+
+def _interval(verdict: Verdict | None, show: Callable[[float], str]) -> Cell:
     if verdict is None or verdict.low is None:
         return base.ABSENT
     return Cell(f"{_signed(show(verdict.low))} to {_signed(show(verdict.high))}")
