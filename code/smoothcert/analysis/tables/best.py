@@ -86,7 +86,9 @@ def _beside(
     columns = [
         [found[name][q][q] if q in found[name] else None for name in families] for q in radii
     ]
-    lines = zip(*base.shown(base.percent, columns), strict=True)
+    # Without any certified image there is no radius, and hence no column, to show.
+    shown = base.shown(base.percent, columns)
+    lines = zip(*shown, strict=True) if shown else [()] * len(families)
     return Block(
         "",
         [
