@@ -26,10 +26,11 @@ lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
-bench: $(READY) ## Measure training, the sampling engine and certification (40 minutes on two cores)
+bench: $(READY) ## Measure certification, training and reports (20 minutes on two cores)
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/certification.py $(BENCH_DATA)
 	$(BIN)/python benchmarks/training.py $(BENCH_DATA)
+	$(BIN)/python benchmarks/report.py
 
 ci: lint test ## Lint, test, and run the whole workflow on a reduced configuration
 	$(BIN)/snakemake --cores all $(CI_CONFIG)
