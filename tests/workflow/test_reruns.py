@@ -1,6 +1,7 @@
 """What runs again after which change, on a workflow that really ran."""
 
 import copy
+import shutil
 
 import pytest
 from workspace import TINY, Workspace
@@ -166,6 +167,18 @@ def test_partial_reports_on_the_finished_runs(finished):
     assert "training not begun" in page
     assert finished.planned(*partial) == {}
     assert {"train", "certify"} <= set(finished.planned("--configfile", config))
+
+
+def test_partial_takes_certificates_that_came_without_their_models(finished, tmp_path):
+    elsewhere = Workspace(tmp_path)
+    left = shutil.ignore_patterns("model.pt", "summary.json", "dataset.json")
+    shutil.copytree(finished.folder / "results", tmp_path / "results", ignore=left)
+    config = elsewhere.configure(TINY)
+    result = elsewhere.snakemake("--configfile", config, "--config", "partial=true")
+    assert result.returncode == 0, result.stdout + result.stderr
+    acr = "reports/tiny/tables/acr.csv"
+    assert (tmp_path / acr).read_text() == (finished.folder / acr).read_text()
+    assert not list((tmp_path / "results").rglob("model.pt"))
 
 
 def test_snakemakes_own_report(finished):
