@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands, so that ``--help`` answers at 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Literal, NoReturn, get_args, get_origin
@@ -22,7 +23,12 @@ from smoothcert.smoothing.protocol import Protocol
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; exit with one line on standard error if the user must mend something."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser(arguments).parse_args(arguments)
+    parser = _parser(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        method = f" --method {options.method}" if options.command == "train" else ""
+        parser.prog += f" {options.command}{method}"
+        parser.error(f"unknown options: {' '.join(unknown)}")
     try:
         options.run(options)
     except UserError as error:
@@ -58,7 +64,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     command.add_argument(
         "--lambda",
         dest="weight",
-        type=float,
+        type=_finite,
         default=0.0,
         metavar="LAMBDA",
         help="weight of the method's regularizer (default: 0)",
@@ -382,6 +388,17 @@ def _manifest(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "experiment", type=Path, help="experiment.json, which the workflow writes beside its report"
     )
+
+
+def _finite(text: str) -> float:
+    """Return the number that an option gives."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return number
 
 
 def _output(command: argparse.ArgumentParser, what: str) -> None:

@@ -11,7 +11,7 @@ from functools import reduce
 from itertools import product
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -263,11 +263,14 @@ class Experiment(Section):
         for run in self.runs():
             point = run.point
             cell = (run.label, point.sigma, point.weight, point.seed)
-            if cells.setdefault(cell, point) != point:
+            if cell in cells:
+                same = cells[cell] == point
+                cure = "; leave one out" if same else ", but not all settings; label them apart"
                 raise UserError(
-                    f"two methods labelled {run.label!r} share sigma {point.sigma:g} and lambda "
-                    f"{point.weight:g} with different settings; give them different labels"
+                    f"two runs labelled {run.label!r} share sigma {point.sigma:g}, lambda "
+                    f"{point.weight:g} and seed {point.seed}{cure}"
                 )
+            cells[cell] = point
         return self
 
     @property
@@ -536,12 +539,18 @@ def _experiments_in(name: str) -> list[Experiment]:
 
 
 def explain(error: ValidationError) -> str:
-    """Return pydantic's first error as one line: the key, what is wrong, the nearest name."""
-    first = error.errors()[0]
-    place = _place(first["loc"])
-    key = str(first["loc"][-1]) if first["loc"] else ""
+    """Return pydantic's first error as one line: the key, what is wrong, the nearest name.
+
+    Of a value that may be of several types, every type has its error: the one farthest within
+    the value is that of the type which was meant.
+    """
+    errors = [(_place(one["loc"]), one) for one in error.errors()]
+    key = errors[0][0]
+    place, first = max(
+        (one for one in errors if one[0].startswith(key)), key=lambda one: len(one[0])
+    )
     if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key{suggestion(key, _keys(first['loc']))}"
+        return f"{place}: unknown key{_instead(first['loc'])}"
     if first["type"] == "missing":
         return f"{place}: this key is required"
     if first["type"] == "union_tag_not_found":
@@ -562,16 +571,43 @@ def _place(location: tuple[str | int, ...]) -> str:
     for before, part in zip((None, *location), location, strict=False):
         if isinstance(part, int):
             place += f"[{part}]"
-        elif not (isinstance(before, int) and part in methods.names()):  # a union's tag
+        elif not _is_tag(before, part):
             place += f".{part}"
     return place.removeprefix(".")
 
 
-def _keys(location: tuple[str | int, ...]) -> set[str]:
-    """Return the keys that a configuration may hold, near the location of an error."""
-    if "published" in location:
-        return set(Wanted.model_fields)
-    entries = get_args(get_args(AnyEntry)[0]) or (get_args(AnyEntry)[0],)
-    waiting: list[type[BaseModel]] = [Config, Experiment, Margin, Protocol, Training, *entries]
-    waiting += [methods.load(name) for name in methods.names()]
-    return {field.alias or key for model in waiting for key, field in model.model_fields.items()}
+def _is_tag(before: str | int | None, part: str) -> bool:
+    """Return whether a part of a location names one type of a union, and no key."""
+    if isinstance(before, int):
+        return part in methods.names()
+    return part == "Wanted" or part.startswith(("constrained-", "list[", "literal["))
+
+
+def _instead(location: tuple[str | int, ...]) -> str:
+    """Return what to write instead of the unknown key at the end of a location, or where."""
+    *above, key = (part for part in location if isinstance(part, str))
+    if "published" in above:
+        return suggestion(key, _keys(Wanted))
+    method = next((part for part in above if part in methods.names()), None)
+    sections: dict[str, tuple[str, type[BaseModel]]] = {
+        "training": ("training", Training),
+        "certification": ("certification", Protocol),
+        "margin": ("margin", Margin),
+        "experiments": ("the experiment", Experiment),
+        "": ("the top level", Config),
+    }
+    if method:
+        own = {"parameters": ("parameters", methods.load(method)), method: ("its method", Entry)}
+        sections = own | sections
+    _, here = sections.pop(above[-1] if above else "")
+    for place, section in sections.values():
+        if key in _keys(section):
+            return f"; it belongs to {place}"
+    if not _keys(here):
+        return f"; method {method} has no parameters"
+    return suggestion(key, _keys(here))
+
+
+def _keys(section: type[BaseModel]) -> set[str]:
+    """Return the keys that a section may hold."""
+    return {field.alias or name for name, field in section.model_fields.items()}

@@ -1,7 +1,7 @@
 """A look before a run: what in a configuration or a checkpoint will fail or mislead.
 
 Each check is a function that returns findings, one line each, with what to do. torch is loaded
-only where a checkpoint is looked at.
+only where checkpoints or extra images are looked at.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
                 )
-    for check in (threads, memory, device, bf16, downloads, disk):
+    for check in (threads, memory, device, bf16, downloads, named_files, disk):
         found += check(settings, machine)
     return found
 
@@ -307,6 +307,39 @@ def _download(name: str, data_dir: Path, key: str) -> Findings:
             f"data set {name} cannot be downloaded, and {data_dir / absent[0]} is missing; unpack "
             f"it as config/README.md shows, or set {key} to a folder that holds {absent[0]}",
         )
+
+
+def named_files(settings: Config, machine: Machine) -> Findings:
+    """Find the checkpoints and extra images that training would refuse.
+
+    Not yet there, and hence not looked at, is what runs of the configuration start from.
+    """
+    trainings = [job for job in cost.jobs(settings) if not job.protocol]
+    made = {f"{config.RESULTS}/{job.point.folder}/model.pt" for job in trainings}
+    seen = set()
+    for job in trainings:
+        point, training = job.point, job.point.training
+        start = None if training.init_from in made else training.init_from
+        named = (point.dataset, point.arch, start, training.init_head, training.extra_images)
+        if named in seen or not (start or training.extra_images):
+            continue
+        seen.add(named)
+        try:
+            _read_files(*named)
+        except UserError as error:
+            yield Finding("error", f"experiment {job.experiment}: {error}")
+
+
+def _read_files(dataset: str, arch: str, start: str | None, head: str, more: str | None) -> None:
+    """Read weights to start from and extra images, or raise the UserError of training."""
+    from smoothcert import extra, initial, models
+
+    data = datasets.describe(dataset)
+    if start:
+        classifier = models.build(models.Specification.of(arch, data))
+        initial.start_from(classifier, Path(start), head)
+    if more:
+        extra.read(Path(more), data)
 
 
 def disk(settings: Config, machine: Machine) -> Findings:

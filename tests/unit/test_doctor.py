@@ -5,7 +5,9 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -187,6 +189,39 @@ class TestMachines:
         assert line.endswith("set data_dir to a folder that holds imagenet/val")
         (tmp_path / "imagenet/val").mkdir()
         assert on_machine(doctor.downloads, top, changes=imagenet) == []
+
+    @pytest.mark.parametrize(
+        ("training", "message"),
+        [
+            ({"extra_images": "sound.npz"}, None),
+            ({"extra_images": "large.npz"}, "extra_images: the images in large.npz are uint8"),
+            ({"extra_images": "no.npz"}, "extra_images: no.npz does not exist"),
+            ({"init_from": "ten.pt"}, None),
+            ({"init_from": "seven.pt"}, "init_from: seven.pt tells 7 classes apart, not 10; set"),
+            ({"init_from": "seven.pt", "init_head": "new"}, None),
+            ({"init_from": "no.pt"}, "checkpoint no.pt does not exist"),
+        ],
+    )
+    def test_files_that_training_refuses(self, tmp_path, monkeypatch, training, message):
+        """Eight runs name them, and one finding does."""
+        monkeypatch.chdir(tmp_path)
+        for name, size in (("sound", 28), ("large", 32)):
+            np.savez(f"{name}.npz", images=np.zeros((2, size, size), "uint8"), labels=[0, 9])
+        run = settings().experiments[0].runs()
+        for name, classes in (("ten", 10), ("seven", 7)):
+            content = models.Specification("lenet", 1, 28, classes, (0.0,), (1.0,))
+            checkpoint.save(Path(f"{name}.pt"), models.build(content), next(run).point, {})
+        found = on_machine(doctor.named_files, changes={"training": training})
+        if message is None:
+            assert found == []
+        else:
+            (line,) = found
+            assert line.startswith(f"error: experiment one: {message}")
+
+    def test_what_a_run_starts_from_need_not_be_there_yet(self):
+        tuned = {"method": "consistency", "lambda": 5, "training": {"init_from": "one/Gaussian"}}
+        changes = {"methods": [{"method": "gaussian"}, tuned]}
+        assert on_machine(doctor.named_files, changes=changes) == []
 
     def test_disk(self):
         """Two methods at two noise levels with two seeds."""

@@ -197,12 +197,14 @@ class TestConsistency:
         assert np.isfinite(slope).all()
 
     def test_the_step_adds_it_to_the_cross_entropy_of_all_copies(self):
-        z = logits()
+        z = logits(seed=1)
         terms, slopes = evaluate("consistency", [flat(z)], WEIGHT, m=M, eta=ETA)
         for name, formula in (("classification", cross_entropy), ("regularizer", self.released)):
             slope = slopes[name][0].reshape(z.shape)
             assert_is(formula, getattr(terms, name).item(), slope, z)
-        assert terms.hits.item() == pytest.approx((z.argmax(-1) == LABELS).mean())
+        hits = (z.argmax(-1) == LABELS).mean(1)
+        assert terms.hits.item() == pytest.approx(hits.mean())
+        assert len({*hits}) > 1
 
 
 class TestStability:
@@ -213,7 +215,7 @@ class TestStability:
 
     @pytest.fixture
     def step(self):
-        clean, noisy = logits(copies=2)
+        clean, noisy = logits(seed=1, copies=2)
         terms, slopes = evaluate("stability", [clean, noisy], WEIGHT)
         return clean, noisy, terms, slopes
 
@@ -222,7 +224,12 @@ class TestStability:
         value = terms.regularizer.item()
         assert_is(lambda z: self.formula(z, noisy), value, on_clean, clean)
         assert_is(lambda z: self.formula(clean, z), value, on_noisy, noisy)
-        assert terms.hits.item() == pytest.approx((noisy.argmax(-1) == LABELS).mean())
+
+    def test_the_hits_are_those_of_the_noisy_images(self, step):
+        clean, noisy, terms, _ = step
+        hits = (noisy.argmax(-1) == LABELS).mean()
+        assert terms.hits.item() == pytest.approx(hits)
+        assert hits != (clean.argmax(-1) == LABELS).mean()
 
     def test_classifies_the_clean_images(self, step):
         clean, _, terms, slopes = step

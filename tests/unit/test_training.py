@@ -35,14 +35,21 @@ def weights(folder):
     return (folder / "model.pt").read_bytes()
 
 
-def test_learning_rate_conventions():
-    """Cohen's drops at epochs 30 and 60; Jeong's has 31, 30 and 29 of 90 epochs at each rate."""
-    cohen, jeong = (Training(epochs=90, lr=0.01, lr_convention=c) for c in ("cohen", "jeong"))
-    rates = [[t.learning_rate(epoch) for epoch in range(90)] for t in (cohen, jeong)]
-    lengths = [
-        [sum(abs(r - lr) < 1e-12 for r in rate) for lr in (1e-2, 1e-3, 1e-4)] for rate in rates
-    ]
-    assert lengths == [[30, 30, 30], [31, 30, 29]]
+@pytest.mark.parametrize(
+    ("convention", "step", "lengths"),
+    [
+        ("cohen", 30, [30, 30, 30]),
+        ("jeong", 30, [31, 30, 29]),
+        ("cohen", 50, [50, 50, 50]),
+        ("jeong", 50, [51, 50, 49]),
+    ],
+)
+def test_learning_rate_conventions(convention, step, lengths):
+    """Epochs at each rate of 90 on MNIST and ImageNet, of 150 on CIFAR-10."""
+    training = Training(lr=0.01, lr_step=step, lr_convention=convention)
+    rates = [training.learning_rate(epoch) for epoch in range(3 * step)]
+    assert rates == sorted(rates, reverse=True)
+    assert [sum(abs(r - lr) < 1e-12 for r in rates) for lr in (1e-2, 1e-3, 1e-4)] == lengths
 
 
 @pytest.mark.parametrize(("m", "steps"), [(1, 235), (2, 470), (4, 940)])
@@ -90,6 +97,25 @@ def test_training_learns(digits, tmp_path):
     assert header == ["epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds"]
     assert len(rows) == 16
     assert float(last[4]) > 0.8
+
+
+def test_resnet20_learns_on_images_of_cifar10(cifar10_dir, tmp_path):
+    """5,000 images in two epochs, by the loader and with the augmentation of the tables."""
+    whole = datasets.load("cifar10", cifar10_dir)
+    data = InMemory(
+        whole.train_images[:5000],
+        whole.train_labels[:5000],
+        whole.test_images[:1],
+        whole.test_labels[:1],
+    )
+    training = Training(epochs=2, lr=0.1, augment="crop-flip", precision="bf16")
+    gaussian = methods.load("gaussian")()
+    run = Point("cifar10", "resnet20", "gaussian", 0.25, 0, 0, training, gaussian)
+    train.train(run, data, tmp_path, CPU)
+    rows = [row.split("\t") for row in (tmp_path / "train.tsv").read_text().splitlines()]
+    first, second = (float(row[rows[0].index("loss")]) for row in rows[1:])
+    assert second < 0.95 * first
+    assert second < 2.15, "blind to the images, the best is log 10 = 2.30"
 
 
 class KilledError(BaseException):

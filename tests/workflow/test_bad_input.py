@@ -43,7 +43,12 @@ def smoothcert(tmp_path):
         ([*TRAIN, "--sigma", "0.505"], "sigma 0.505 is not a positive number with at most two"),
         ([*TRAIN, "--lambda", "2"], "method gaussian has no regularizer"),
         ([*TRAIN, "--epochs", "0"], "epochs: Input should be greater than or equal to 1, not 0"),
-        ([*TRAIN, "--m", "2"], "unrecognized arguments: --m 2"),
+        ([*TRAIN, "--lambda", "nan"], "argument --lambda: 'nan' is not a finite number (see"),
+        (
+            [*TRAIN, "--m", "2"],
+            "unknown options: --m 2 (see smoothcert train --method gaussian --h",
+        ),
+        (["cost", "c.yaml", "--seed", "1"], "unknown options: --seed 1 (see smoothcert cost --hel"),
         ([*TRAIN, "--arch", "lenet"], "arch lenet takes images of 28x28 pixels, not 8x8"),
         ([*TRAIN, "--output", "/proc/nowhere"], "cannot create the folder /proc/nowhere"),
         ([*TRAIN, "--threads", "0"], "threads"),
