@@ -83,6 +83,21 @@ def test_a_log_counts_with_the_images_of_the_other_side(tmp_path):
     assert "20 alike" in text
 
 
+@pytest.mark.parametrize(("digits", "decimals"), [("3 digits", 3), ("4 decimals", 4)])
+def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decimals):
+    ours = table(0).assign(count=999, n=1000)
+    ours["radius"] += 0.00004
+    write(tmp_path / "ours", "seed-0", ours)
+    log = tmp_path / "log.tsv"
+    published = table(0).assign(time="0:00:01.5")
+    published["radius"] = ours["radius"].round(decimals)  # all lie between 0.1 and 1
+    published.to_csv(log, sep="\t", index=False)
+    text = compare(tmp_path / "ours", log)
+    assert f"radii are rounded to {digits}" in text
+    assert "200 alike" in text
+    assert "a log does not tell n0, n and alpha" in text
+
+
 @pytest.mark.parametrize(
     ("content", "protocol", "message"),
     [

@@ -59,11 +59,14 @@ def compiled(tmp_path, monkeypatch):
         {"methods": METHODS},
         {"methods": METHODS, "seeds": [0], "certification": {"n": 100, "mode": "evaluate"}},
         {"methods": METHODS[:1], "sigmas": [1.0]},
+        # Some hundred runs, which no page holds.
+        {"seeds": [*range(40)], "certification": {"n": 100, "subset": "every-40"}},
     ],
-    ids=["hostile", "evaluate", "alone"],
+    ids=["hostile", "evaluate", "alone", "long"],
 )
 def test_compiles(compiled, changes):
     log = compiled(**changes)
     assert "Missing character" not in log
+    assert "Float too large for page" not in log
     # A table is as wide as the page at most; captions break like text.
     assert not [box for box in re.findall(r"Overfull \\hbox \((\d+)", log) if int(box) > 20]

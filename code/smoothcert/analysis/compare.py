@@ -17,6 +17,8 @@ from smoothcert.errors import UserError
 
 LEVEL = 0.95
 """Confidence level of the intervals."""
+ROUNDINGS = ("3 digits", "4 decimals", "")
+"""How a log's radii may be rounded; see ``metrics.round_radii``."""
 UNLIMITED = 2**31
 """More images than any table has."""
 
@@ -30,14 +32,23 @@ class Side:
     protocol: dict | None
     """None for a log, which does not say."""
 
+    @property
+    def rounding(self) -> str:
+        """Return how the radii are rounded: of our certificates, which hold votes, not at all."""
+        if "count" in self.tables[0]:
+            return ""
+        radii = np.concatenate([table["radius"] for table in self.tables])
+        return next(r for r in ROUNDINGS if np.array_equal(metrics.round_radii(radii, r), radii))
+
 
 def compare(left: Path, right: Path, images: int = 10) -> str:
     """Return the comparison as text.
 
     Either side is a table of certificates (.tsv; ours, or a published log) or a folder, below
     which every ``certificates.tsv`` counts. Runs in folders seed-* beside each other are seeds of
-    one cell. Cells of equal paths are compared, or else the only cells of both sides. ``images`` is
-    how many of the images that differ most are listed.
+    one cell. Cells of equal paths are compared, or else the only cells of both sides. Beside a
+    published log, radii are first rounded as the log's are. ``images`` is how many of the images
+    that differ most are listed.
 
     Raises UserError if a side holds no certificates, if nothing pairs, or if the two are of
     different protocols or images: such numbers are not comparable.
@@ -79,6 +90,11 @@ def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
     _refuse_incomparable(name, a, b)
     count = len(a.tables[0])
     yield f"{name or 'A and B'}: {count:,} images, {len(a.tables)} and {len(b.tables)} seeds"
+    if not (a.protocol and b.protocol):
+        yield "  a log does not tell n0, n and alpha: see to it that they are the same"
+    for rounding in {side.rounding for side in (a, b)} - {""}:
+        yield f"  radii are rounded to {rounding}, as the log's are"
+        a, b = (_rounded(side, rounding) for side in (a, b))
     quantities = {
         "ACR": metrics.credited_radius,
         "clean accuracy": lambda table: metrics.certified(table, [0.0])[:, 0].astype(float),
@@ -102,6 +118,11 @@ def _on(other: Side, side: Side) -> Side:
         return side
     images = other.tables[0]["idx"]
     tables = [t[t["idx"].isin(images)].reset_index(drop=True) for t in side.tables]
+    return replace(side, tables=tables)
+
+
+def _rounded(side: Side, rounding: str) -> Side:
+    tables = [t.assign(radius=metrics.round_radii(t["radius"], rounding)) for t in side.tables]
     return replace(side, tables=tables)
 
 

@@ -130,4 +130,6 @@ def _comparison(
         verdicts.margin(number.metric, theirs.mean, margin["acr"], margin["share"]),
         differs,
         number.best_of,
+        # Of their logs we may take more images than our subset has.
+        experiment.images if on_ours and protocol.subset != number.subset else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -131,31 +131,58 @@ _LATEX = str.maketrans(
 )  # fmt: skip
 
 
+_LINES = 40
+"""A page of LaTeX's article holds so many rows."""
+
+
 def _latex(table: Table) -> str:
-    lines = [
-        r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{graphicx}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(table.title)}. {_tex(' '.join(table.notes))}}}",
-        rf"\label{{tab:{table.name}}}",
+    words = f"{table.title}. {' '.join(table.notes)}"
+    lines = [r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{graphicx}"]
+    head = [rf"\caption{{{_tex(words)}}}", rf"\label{{tab:{table.name}}}"]
+    for blocks in _pages(table.blocks, taken=2 + len(words) // 70):
+        lines += [r"\begin{table}", r"\centering", *head]
+        for block in blocks:
+            lines += _latex_block(block)
+        lines.append(r"\end{table}")
+        # What one page does not hold goes on under the same number.
+        head = [r"\addtocounter{table}{-1}", rf"\caption{{{_tex(table.title)}, continued}}"]
+    return "\n".join(lines) + "\n"
+
+
+def _pages(blocks: Sequence[Block], taken: int) -> list[list[Block]]:
+    """Return the blocks page by page, the long ones cut; ``taken`` lines of the first are used."""
+    pages: list[list[Block]] = [[]]
+    for block in blocks:
+        rows = list(block.rows)
+        while True:
+            room = _LINES - taken - 4  # for heading and rules
+            if len(rows) > room and (pages[-1] or room < 1):
+                pages.append([])
+                taken = 2
+                continue
+            pages[-1].append(replace(block, rows=rows[:room]))
+            taken += 4 + len(rows[:room])
+            rows = rows[room:]
+            if not rows:
+                break
+    return pages
+
+
+def _latex_block(block: Block) -> list[str]:
+    layout = "".join("l" if column.words else "r" for column in block.columns)
+    rows = [[_latex_cell(cell) for cell in row] for row in block.rows]
+    return [
+        *(["", rf"\medskip {_tex(block.heading)}\par\smallskip"] if block.heading else []),
+        # As wide as it is, but no wider than the page.
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        " & ".join(_tex(column.heading) for column in block.columns) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}}",
     ]
-    for block in table.blocks:
-        if block.heading:
-            lines += ["", rf"\medskip {_tex(block.heading)}\par\smallskip"]
-        layout = "".join("l" if column.words else "r" for column in block.columns)
-        rows = [[_latex_cell(cell) for cell in row] for row in block.rows]
-        lines += [
-            # As wide as it is, but no wider than the page.
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{layout}}}",
-            r"\toprule",
-            " & ".join(_tex(column.heading) for column in block.columns) + r" \\",
-            r"\midrule",
-            *(" & ".join(row) + r" \\" for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}}",
-        ]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 def _latex_cell(cell: Cell) -> str:

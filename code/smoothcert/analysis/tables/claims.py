@@ -125,17 +125,36 @@ def _findings(judged: list[Result]) -> Block:
 def _line(one: Result, finding: Finding) -> list[Cell]:
     comparison, over = finding.comparison, finding.difference
     show = base.radius if comparison.metric == metrics.ACR else base.percent
-    metric = "ACR" if comparison.metric == metrics.ACR else comparison.metric.replace("_", " ")
-    at = "" if comparison.radius is None else f" at r = {comparison.radius:g}"
     return [
         Cell(one.claim.id),
-        Cell(f"{metric}{at}: {finding.left} {comparison.relation} {finding.right}"),
+        Cell(_words(finding, show)),
         Cell(f"{finding.sigma:.2f}"),
-        Cell(show(over.value)) if over else base.ABSENT,
-        Cell(" to ".join(map(show, finding.interval))) if finding.interval else base.ABSENT,
+        Cell(base.minus(show(over.value))) if over else base.ABSENT,
+        Cell(" to ".join(base.minus(show(end)) for end in finding.interval))
+        if finding.interval
+        else base.ABSENT,
         Cell(str(finding.outcome)),
         Cell(finding.reason),
     ]
+
+
+def _words(finding: Finding, show: Callable[[float], str]) -> str:
+    """Return a comparison in words, with its threshold."""
+    comparison = finding.comparison
+    left, right, threshold = finding.left, finding.right, comparison.threshold
+    metric = "ACR" if comparison.metric == metrics.ACR else comparison.metric.replace("_", " ")
+    if comparison.radius is not None:
+        metric += f" at r = {comparison.radius:g}"
+    if comparison.add_abstention:
+        metric += " with abstentions added"
+    by = f" by more than {show(threshold)}" if threshold else ""
+    relation = {
+        "above": f"{left} above {right}{by}",
+        "below": f"{left} below {right}{by}",
+        "equal": f"{left} within {show(threshold)} of {right}",
+        "steady": f"deviation over seeds below {threshold:g} × ({left} − {right})",
+    }
+    return f"{metric}: {relation[comparison.relation]}"
 
 
 def _rows(one: Result) -> list[dict[str, Any]]:
