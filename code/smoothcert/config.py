@@ -99,6 +99,8 @@ class Entry(Section):
     @model_validator(mode="after")
     def _lambda_has_a_meaning(self) -> Entry:
         regularized = self.parameters.regularized
+        if not self.lambdas:
+            raise UserError("lambda is an empty list, which runs nothing; give it a weight")
         if not regularized and self.lambdas != [0]:
             raise UserError(f"method {self.method} has no regularizer: leave lambda out")
         if regularized and "lambda_" not in self.model_fields_set:

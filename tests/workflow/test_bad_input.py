@@ -90,6 +90,10 @@ def workspace(tmp_path_factory):
     [
         ({"sigmaz": [1]}, "config: experiments[0].sigmaz: unknown key; did you mean 'sigmas'?"),
         ({"methods": [{"method": "gausian"}]}, "unknown method 'gausian'"),
+        (
+            {"training": {"init_from": "none.pt"}},
+            "config: init_from of digits gaussian sigma 0.25 seed 0: none.pt does not exist",
+        ),
     ],
 )
 def test_the_workflow_says_what_is_wrong_with_its_configuration(workspace, change, message):

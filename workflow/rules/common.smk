@@ -39,6 +39,13 @@ POINTS = {
 PROTOCOLS = {
     experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
 }
+# Snakemake's own message would not name the key.
+MADE = {f"results/{run}/model.pt" for run in POINTS}
+for point in POINTS.values() if not SETTINGS.partial else ():
+    for key in ("init_from", "extra_images"):
+        file = getattr(point.training, key)
+        if file and file not in MADE and not Path(file).exists():
+            sys.exit(f"config: {key} of {point}: {file} does not exist")
 GPUS = gpus.count() if SETTINGS.device != "cpu" else 0
 
 # Without --resources gpu=N, a local run starts no more GPU jobs than the machine has GPUs.
