@@ -441,8 +441,8 @@ class Config(Section):
     """Jobs that share the test images of each certification; going back to 1 certifies anew."""
 
     partial: bool = False
-    """Report on the finished runs alone; nothing is trained or certified, whatever has changed since,
-    and the page lists what is missing."""
+    """Report on the finished runs alone: train and certify nothing, whatever has changed since, and
+    list what is missing."""
 
     experiments: list[Experiment] = Field(min_length=1)
     """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
