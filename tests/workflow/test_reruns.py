@@ -174,6 +174,7 @@ def test_snakemakes_own_report(finished):
     page = (finished.folder / "workflow.html").read_text()
     assert "1. Tables" in page
     assert "every-60" in page
+    assert '"labels": {"experiment": "tiny", "dataset": "digits", "method": ' in page
 
 
 def test_shards_give_the_same_certificates_in_parallel_jobs(finished):

@@ -145,6 +145,21 @@ def write_manifest(content, output, log):
     files.write_text(log, f"{len(content['runs'])} runs\n")
 
 
+def labels(**more):
+    """Return what labels an artefact of an experiment in Snakemake's report."""
+
+    def of_experiment(wildcards):
+        points = [run["point"] for run in EXPERIMENTS[wildcards.experiment]["runs"]]
+        names = ("dataset", "method", "sigma")
+        found = {name: {str(point[name]): None for point in points} for name in names}
+        short = {name: ", ".join(values) for name, values in found.items()}
+        if len(found["method"]) > 1:  # whose names would leave no room beside them
+            short["method"] = f"{len(found['method'])} methods"
+        return {"experiment": wildcards.experiment, **more, **short}
+
+    return of_experiment
+
+
 def summaries(wildcards):
     """Return the summaries of all runs of an experiment; the record of those that are logs."""
     runs = EXPERIMENTS[wildcards.experiment]["runs"]
