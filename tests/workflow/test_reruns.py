@@ -76,6 +76,11 @@ def test_a_figure_concerns_the_experiments_that_have_it(planned):
     assert planned(name.format("tradeoff"), *edit) == {}
 
 
+def test_a_claim_concerns_the_tables_and_what_shows_them(planned):
+    plan = planned("config/claims.yaml", "The ACR hardly depends", "The ACR does hardly depend")
+    assert set(plan) == {"tables", "report", "index"}
+
+
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
     assert planned("workflow/report/table.rst", "Means", "The means") == {}
 

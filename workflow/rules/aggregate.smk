@@ -65,6 +65,7 @@ rule experiment_tables:
         "../../environment.yml"
     params:
         code=tables_code,
+        claims=claims_checksum,
         folder=output_folder,
     message:
         "Tables of {wildcards.experiment}"

@@ -173,6 +173,11 @@ def tables_code(wildcards):
     return fingerprint.of_stage(*(f"analysis.tables.{name}" for name in TABLES))
 
 
+def claims_checksum(wildcards):
+    """Return the checksum of the papers' claims, which tables read beside the manifest."""
+    return files.sha256(Path(files.__file__).parents[2] / "config" / "claims.yaml")
+
+
 def figures_code(wildcards):
     """Return the fingerprint of the code of an experiment's figures."""
     names = figures.names(EXPERIMENTS[wildcards.experiment])
