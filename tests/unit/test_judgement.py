@@ -105,6 +105,24 @@ def test_what_differs_is_not_comparable(judge, changes, words):
     assert words in one.verdict.reason
 
 
+def test_more_images_settle_it_where_logs_hold_more(judge):
+    label = experiment.load(judge.manifest).rows[1].label
+    whole = number(subset="all", seeds=3)
+    content = files.read_json(judge.manifest)
+    first = next(run for run in content["runs"] if run["label"] == label)
+    log = {"label": label, "lambda": first["point"]["lambda"], "sigma": 0.25, "log": True}
+    judge(whole)
+    content = files.read_json(judge.manifest)
+    (ours,) = content["published"]
+    content["published"] = [ours, ours | log]
+    content["configuration"]["margin"]["acr"] = 1e-4
+    files.write_json(judge.manifest, content)
+    (one,) = judgement.judge(experiment.load(judge.manifest))
+    assert str(one.verdict.kind) == "inconclusive"
+    assert one.verdict.images_needed > 90
+    assert "images would settle it" in one.verdict.reason
+
+
 def test_accuracies_and_abstentions_are_compared_too(judge):
     accuracy = number(metric="certified_accuracy", radius=0.25, printed="0.7")
     abstention = number(metric="abstention", printed="0.05")
@@ -136,6 +154,18 @@ def test_the_table_shows_both_sides_with_their_counts(judge):
     assert line[:4] == ["Gaussian", "0.25", "0.4000 ± 0.0100", "5"]
     assert line[4].startswith(f"{rounded_acr(judge):.4f} ± ")
     assert line[5] == "3"
+
+
+def test_accuracies_of_all_radii_stand_in_one_block(judge):
+    radii = [0.0, 0.25, 0.5]
+    judge(*(number(metric="certified_accuracy", radius=r, printed="0.5") for r in radii))
+    write_tables(judge.manifest, judge.manifest.parent)
+    path = judge.manifest.parent / "verdicts.md"
+    assert path.read_text(encoding="utf-8").count("###") == 1
+    head, *lines = (row for row in rows(path) if row[0] in ("Method", "Gaussian"))
+    assert head[2] == "r"
+    assert [float(line[2]) for line in lines] == radii
+    assert "authors2020" in path.read_text(encoding="utf-8")
 
 
 def test_markdown_and_csv_agree(judge):

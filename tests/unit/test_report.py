@@ -25,7 +25,7 @@ from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
 from smoothcert.records import DESCRIPTION, PUBLISHED_COLUMNS, TABLE
-from smoothcert.report import charts
+from smoothcert.report import charts, template
 from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -138,9 +138,9 @@ def verdicts():
     """Replace the numbers of the tables of verdicts and claims."""
     paths = [FOLDER / "tables" / name for name in ("verdicts.csv", "claims.csv")]
     before = [path.read_text() for path in paths]
-    kinds = ["reproduced", "not reproduced", "reproduced", "not run"]
+    kinds = ["not run", "no log", "reproduced", "not reproduced", "reproduced"]
     paths[0].write_text(pd.DataFrame({"verdict": kinds}).to_csv(index=False))
-    claims = {"id": ["a", "a", "b"], "outcome": ["supported", "supported", "undecided"]}
+    claims = {"id": ["b", "a", "a"], "outcome": ["undecided", "supported", "supported"]}
     paths[1].write_text(pd.DataFrame(claims).to_csv(index=False))
     yield paths
     for path, text in zip(paths, before, strict=True):
@@ -153,6 +153,7 @@ def test_counts_verdicts_and_claims(verdicts, tmp_path):
     assert found == [
         ("good", "2", "reproduced"),
         ("bad", "1", "not reproduced"),
+        ("open", "1", "no log"),
         ("open", "1", "not run"),
         ("good", "1", "supported"),
         ("open", "1", "undecided"),
@@ -161,6 +162,7 @@ def test_counts_verdicts_and_claims(verdicts, tmp_path):
     assert 'id="table-claims"' in section(page, "claims")
     assert 'id="table-verdicts"' in section(page, "tables")
     assert "No published number is named" not in words(page)
+    assert "1 published number has no log" in words(section(page, "missing"))
 
 
 def test_verdicts_of_another_form_are_refused(verdicts, tmp_path):
@@ -322,6 +324,9 @@ def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
     page = write()
     assert "6 classifiers" in words(page)
     assert "3 of them are certification logs that the methods' authors published." in words(page)
+    assert "all 6 runs were trained and certified, 3 of them by their authors." in words(
+        section(page, "missing")
+    )
     provenance = section(page, "provenance")
     for seed in content.seeds:
         assert f"{seed}.tsv" in provenance
@@ -329,6 +334,28 @@ def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
     lines = unescape("\n".join(re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)))
     commands = Counter(cli_options(line).command for line in lines.splitlines() if line)
     assert (commands["train"], commands["import-logs"]) == (3, 1)
+
+
+def test_published_points_stand_on_the_page(tmp_path):
+    assert 'id="figure-certified_accuracy"' not in write(output=tmp_path / "index.html")
+    content = files.read_json(FOLDER / "experiment.json")
+    number = {"metric": "certified_accuracy", "radius": 0.25, "printed": "0.5", "source": "them"}
+    manifest = tmp_path / "experiment.json"
+    files.write_json(manifest, {**content, "published": [{"numbers": [number]}]})
+    page = write(manifest, tmp_path / "index.html")
+    assert 'id="figure-certified_accuracy"' in section(page, "figures")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a"], "a"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a, of x", "b", "c"], "a, of x; b; and c"),
+    ],
+)
+def test_a_list_of_names_with_commas_can_be_read(names, expected):
+    assert template.environment(Path()).filters["listing"](names) == expected
 
 
 def test_one_method_has_nothing_to_be_compared_with(tmp_path):

@@ -41,13 +41,18 @@ def folder(tmp_path_factory) -> Path:
         {"method": "gaussian", "label": HOSTILE},
         {"method": "consistency", "lambda": [1, 5], "unpublished": ["m"]},
     ]
+    build(folder, methods=methods, sigmas=[0.25, 0.5, 1.0])
+    return folder
+
+
+def build(folder: Path, **changes) -> None:
+    """Write a report into ``folder``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        manifest = write_experiment(folder, methods=methods, sigmas=[0.25, 0.5, 1.0])
+        manifest = write_experiment(folder, **changes)
         write_tables(manifest, Path("tables"))
         draw_figures(manifest, Path("figures"))
         write_report(manifest, Path("tables"), Path("figures"), Path("index.html"))
-    return folder
 
 
 @pytest.fixture
@@ -374,3 +379,29 @@ def is_light(page) -> bool:
 def brightness(colour: str) -> int:
     """Return the sum of the channels of ``rgb(r, g, b)``."""
     return sum(int(part) for part in colour.strip("rgb()").split(","))
+
+
+def test_labels_of_axes_are_whole_and_apart(browser, tmp_path):
+    label = "Gaussian training, published log"
+    methods = [{"method": "gaussian", "label": label}, {"method": "consistency", "lambda": 5}]
+    # Noise so small that its radii, and the ticks, need two decimals.
+    build(tmp_path, methods=methods, sigmas=[0.12, 0.5, 1.0])
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto((tmp_path / "index.html").as_uri())
+    expect(page.locator(".chart svg.marks")).to_have_count(7)
+    overlaps = page.evaluate(
+        """() => [...document.querySelectorAll(".role-axis-label")].flatMap((axis) => {
+            const boxes = [...axis.querySelectorAll("text")]
+                .filter((text) => text.getAttribute("opacity") !== "0")
+                .map((text) => text.getBoundingClientRect());
+            return boxes.slice(1).filter((box, i) =>
+                box.left < boxes[i].right + 1 && boxes[i].left < box.right + 1 &&
+                box.top < boxes[i].bottom - 2 && boxes[i].top < box.bottom - 2);
+        }).length"""
+    )
+    assert overlaps == 0
+    found = page.locator("#outcome-panels .role-axis-label text").all_text_contents()
+    assert len(found) > 6
+    assert not [text for text in found if "…" in text]
+    assert "Gaussian training,published log" in found
+    page.close()

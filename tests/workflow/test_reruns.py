@@ -77,6 +77,11 @@ def test_a_figure_concerns_the_experiments_that_have_it(planned):
     assert planned(name.format("tradeoff"), *edit) == {}
 
 
+def test_a_claim_concerns_the_tables_and_what_shows_them(planned):
+    plan = planned("config/claims.yaml", "The ACR hardly depends", "The ACR does hardly depend")
+    assert set(plan) == {"tables", "report", "index"}
+
+
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
     assert planned("workflow/report/table.rst", "Means", "The means") == {}
 
@@ -187,6 +192,7 @@ def test_snakemakes_own_report(finished):
     page = (finished.folder / "workflow.html").read_text()
     assert "1. Tables" in page
     assert "every-60" in page
+    assert '"labels": {"experiment": "tiny", "dataset": "digits", "method": ' in page
 
 
 def test_shards_give_the_same_certificates_in_parallel_jobs(finished):

@@ -54,7 +54,7 @@ rule experiment_tables:
                 f"reports/{{experiment}}/tables/{name}.html",
                 caption="../report/table.rst",
                 category="1. Tables",
-                labels={"experiment": "{experiment}", "table": title},
+                labels=labels(table=title),
             )
             for name, title in TABLES.items()
         ],
@@ -65,6 +65,7 @@ rule experiment_tables:
         "../../environment.yml"
     params:
         code=tables_code,
+        claims=claims_checksum,
         folder=output_folder,
     message:
         "Tables of {wildcards.experiment}"
@@ -89,7 +90,7 @@ for experiment, content in EXPERIMENTS.items():
                     f"reports/{{experiment}}/figures/{name}.svg",
                     caption=f"../report/{name}.rst",
                     category="2. Figures",
-                    labels={"experiment": "{experiment}", "figure": figures.FIGURES[name].title},
+                    labels=labels(figure=figures.FIGURES[name].title),
                 )
                 for name in figures.names(content)
             ],

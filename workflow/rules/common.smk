@@ -152,6 +152,21 @@ def write_manifest(content, output, log):
     files.write_text(log, f"{len(content['runs'])} runs\n")
 
 
+def labels(**more):
+    """Return what labels an artefact of an experiment in Snakemake's report."""
+
+    def of_experiment(wildcards):
+        points = [run["point"] for run in EXPERIMENTS[wildcards.experiment]["runs"]]
+        names = ("dataset", "method", "sigma")
+        found = {name: {str(point[name]): None for point in points} for name in names}
+        short = {name: ", ".join(values) for name, values in found.items()}
+        if len(found["method"]) > 1:  # whose names would leave no room beside them
+            short["method"] = f"{len(found['method'])} methods"
+        return {"experiment": wildcards.experiment, **more, **short}
+
+    return of_experiment
+
+
 def summaries(wildcards):
     """Return the summaries of all runs of an experiment; the record of those that are logs."""
     runs = EXPERIMENTS[wildcards.experiment]["runs"]
@@ -163,6 +178,11 @@ def summaries(wildcards):
 def tables_code(wildcards):
     """Return the fingerprint of the code of all tables."""
     return fingerprint.of_stage(*(f"analysis.tables.{name}" for name in TABLES))
+
+
+def claims_checksum(wildcards):
+    """Return the checksum of the papers' claims, which tables read beside the manifest."""
+    return files.sha256(Path(files.__file__).parents[2] / "config" / "claims.yaml")
 
 
 def figures_code(wildcards):

@@ -14,7 +14,7 @@ rule experiment_report:
             "reports/{experiment}/index.html",
             caption="../report/page.rst",
             category="3. Report",
-            labels={"experiment": "{experiment}"},
+            labels=labels(),
         ),
     log:
         "reports/{experiment}/logs/report.log",

@@ -171,6 +171,8 @@ def _specification(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "titleLimit": 300,
+        "labelFlush": False,
+        "labelOverlap": True,
         "aria": False,
     }
     chart = chart.configure(

@@ -10,11 +10,20 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from smoothcert.analysis.evidence import Outcome
 from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
+from smoothcert.analysis.tables.verdicts import NOT_RUN
+from smoothcert.analysis.verdicts import Kind
 from smoothcert.errors import UserError
+
+SHOWN = {
+    "verdicts": (*Kind, NOT_RUN),
+    "claims": (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED, Outcome.NOT_RUN),
+}
+"""The verdicts in the order in which they are counted."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ def counts(folder: Path) -> dict[str, dict[str, int]]:
     claims = read_numbers(folder / "claims.csv", "id", "outcome").drop_duplicates("id")
     columns = {"verdicts": verdicts["verdict"], "claims": claims["outcome"]}
     return {
-        name: column.value_counts(sort=False).to_dict()
+        name: {str(kind): n for kind in SHOWN[name] if (n := int((column == kind).sum()))}
         for name, column in columns.items()
         if len(column)
     }

@@ -73,6 +73,8 @@
   const views = new Set();
   const bars = new Map(); // of the views with a bar a row, the rows' titles
   const BAR = 24; // pixels
+  // A long title that has a comma takes two lines beside its bar.
+  const LABEL = "length(datum.label) > 22 ? split(replace(datum.label, regexp(', (?=[^,]*$)'), ',\\n'), '\\n') : datum.label";
 
   // What is read stays where it is on the screen while what stands above it grows or shrinks.
   function keepingPlace(change) {
@@ -210,7 +212,7 @@
           share: found.mean[i], spread: found.spread[i], seeds: found.seeds,
         })));
       const present = panel.outcomes.map((found) => titles[found.row]);
-      const config = { ...page.charts.outcomes.config, axisY: { labelLimit: 0.5 * place.clientWidth } };
+      const config = { ...page.charts.outcomes.config, axisY: { labelLimit: 0.5 * place.clientWidth, labelExpr: LABEL, labelLineHeight: 11 } };
       const view = await draw(place, "outcomes", { shown: chosen("row") }, { outcomes }, { height: BAR * present.length, config });
       views.add(view);
       bars.set(view, present);

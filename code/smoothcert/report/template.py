@@ -48,6 +48,7 @@ def read(name: str) -> Markup:
 
 
 def _listing(items: Iterable[Any], form: str = "{}") -> str:
-    """Return ``a, b and c``."""
+    """Return ``a, b and c``, or ``a, x; b; and c`` where a comma stands in one of them."""
     words = [form.format(item) for item in items]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    comma, last = ("; ", "; and ") if any("," in word for word in words) else (", ", " and ")
+    return last.join([comma.join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -25,6 +25,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 
+def minus(text: str) -> str:
+    """Return a number with a true minus sign, and with none before a zero."""
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
 def number(
     show: Callable[[float], str], mean: float, spread: float = math.nan, best: bool = False
 ) -> Cell:

@@ -96,8 +96,8 @@ def _line(
     for number, (_, show) in zip(found, SHOWN.values(), strict=True):
         known = not math.isnan(number["p"])
         cells += [
-            Cell(_signed(show(number["difference"])), best=number["p_holm"] < LEVEL),
-            Cell(" to ".join(_signed(show(number[end])) for end in ("low", "high")))
+            Cell(base.minus(show(number["difference"])), best=number["p_holm"] < LEVEL),
+            Cell(" to ".join(base.minus(show(number[end])) for end in ("low", "high")))
             if known
             else base.ABSENT,
             *(base.number(_probability, number[name]) for name in ("p", "p_holm")),
@@ -124,11 +124,6 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
         "tables is adjusted for their columns alone.",
         *([] if tested.all() else ["A dash: the values do not vary, so there is no error."]),
     ]
-
-
-def _signed(text: str) -> str:
-    """Return a number with a typographic minus, and without one if it is 0."""
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def _probability(p: float) -> str:

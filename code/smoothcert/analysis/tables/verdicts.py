@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -22,6 +22,13 @@ COLUMNS = (
     "margin", "verdict", "reason", "assumed", "best_of", "source", "table", "note",
 )  # fmt: skip
 
+TITLES = {
+    metrics.ACR: "Average certified radius",
+    metrics.CERTIFIED: "Certified accuracy, %",
+    metrics.ABSTENTION: "Abstention, %",
+}
+"""The blocks' headings, in their order."""
+
 NOT_RUN = "not run"
 """The verdict's place of a cell that has no run."""
 
@@ -30,10 +37,7 @@ def table(results: Results) -> Table:
     """Return the table, one block a metric."""
     judged = judgement.judge(results.experiment)
     data = pd.DataFrame([_row(one) for one in judged], columns=COLUMNS)
-    blocks = [
-        _block(results, title, [one for one in judged if _about(one) == key])
-        for key, title in _titles(judged).items()
-    ]
+    blocks = [_block(results, title, of_metric) for title, of_metric in _blocks(judged)]
     notes = _notes(results, judged) if judged else ["This experiment names no published number."]
     return Table(
         "verdicts",
@@ -44,30 +48,25 @@ def table(results: Results) -> Table:
     )
 
 
-def _about(one: Judged) -> tuple[str, float | None]:
-    return one.number.metric, one.number.radius
-
-
-def _titles(judged: list[Judged]) -> dict[tuple[str, float | None], str]:
-    """Return the blocks' headings: ACR first, then accuracies by radius, then abstention."""
-    order = {metrics.ACR: 0, metrics.CERTIFIED: 1, metrics.ABSTENTION: 2}
-    keys = sorted({_about(one) for one in judged}, key=lambda key: (order[key[0]], key[1] or 0))
-    words = {metrics.ACR: "Average certified radius", metrics.ABSTENTION: "Abstention, %"}
-    return {
-        (metric, radius): words.get(metric) or f"Certified accuracy at r = {radius:g}, %"
-        for metric, radius in keys
-    }
+def _blocks(judged: list[Judged]) -> Iterator[tuple[str, list[Judged]]]:
+    """Yield the heading of each block and what stands in it."""
+    for metric, title in TITLES.items():
+        of_metric = [one for one in judged if one.number.metric == metric]
+        if of_metric:
+            yield title, of_metric
 
 
 def _block(results: Results, title: str, judged: list[Judged]) -> Block:
+    radius = [Column("r")] if judged[0].number.metric == metrics.CERTIFIED else []
     columns = [
         Column("Method", words=True),
         Column("σ"),
+        *radius,
         Column("Published"),
         Column("Seeds"),
-        Column("Ours"),
+        Column("These runs"),
         Column("Seeds"),
-        Column("Ours − published"),
+        Column("Difference"),
         Column("Interval"),
         Column("Verdict", words=True),
         Column("Grounds", words=True),
@@ -83,6 +82,7 @@ def _line(results: Results, one: Judged) -> list[Cell]:
     return [
         base.method(results, _row_of(results, one.cell)),
         Cell(f"{one.cell.sigma:.2f}"),
+        *([] if number.radius is None else [Cell(f"{number.radius:.2f}")]),
         *_sample(theirs, show),
         *_sample(verdict.ours if verdict else None, show),
         Cell(_signed(show(verdict.difference))) if known else base.ABSENT,
@@ -126,9 +126,7 @@ def _grounds(verdict: Verdict | None) -> str:
 
 def _signed(text: str) -> str:
     """Return a difference with its sign, or without one if it is shown as 0."""
-    if not float(text):
-        return text.removeprefix("-")
-    return text.replace("-", "−") if text.startswith("-") else f"+{text}"
+    return f"+{text}" if float(text) > 0 else base.minus(text)
 
 
 def _row(one: Judged) -> dict[str, Any]:
@@ -162,7 +160,11 @@ def _row(one: Judged) -> dict[str, Any]:
 def _notes(results: Results, judged: list[Judged]) -> list[str]:
     margin = results.experiment.configuration["margin"]
     kinds = {one.verdict.kind if one.verdict else None for one in judged}
-    notes = ["± is the sample standard deviation over seeds."]
+    sources = ", ".join(sorted({one.number.source for one in judged}))
+    notes = [
+        f"Published: {sources}; config/published/README.md says what that is. Difference: these "
+        "runs minus the published number. ± is the sample standard deviation over seeds."
+    ]
     if kinds - {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG, None}:
         notes.append(
             "Reproduced: the 90% interval of the difference over seeds lies within ± "
