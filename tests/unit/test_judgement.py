@@ -105,22 +105,38 @@ def test_what_differs_is_not_comparable(judge, changes, words):
     assert words in one.verdict.reason
 
 
-def test_more_images_settle_it_where_logs_hold_more(judge):
+def beside_log(judge, ours, theirs):
+    """Judge the Gaussian cell against ``ours`` where the other method's runs are a log behind
+    ``theirs``."""
     label = experiment.load(judge.manifest).rows[1].label
-    whole = number(subset="all", seeds=3)
+    judge(ours)
     content = files.read_json(judge.manifest)
     first = next(run for run in content["runs"] if run["label"] == label)
     log = {"label": label, "lambda": first["point"]["lambda"], "sigma": 0.25, "log": True}
-    judge(whole)
-    content = files.read_json(judge.manifest)
-    (ours,) = content["published"]
-    content["published"] = [ours, ours | log]
+    (cell,) = content["published"]
+    log["numbers"] = [dataclasses.asdict(theirs)]
+    content["published"] = [cell, cell | log]
     content["configuration"]["margin"]["acr"] = 1e-4
     files.write_json(judge.manifest, content)
-    (one,) = judgement.judge(experiment.load(judge.manifest))
+    return judgement.judge(experiment.load(judge.manifest))
+
+
+def test_more_images_settle_it_where_logs_hold_more(judge):
+    whole = number(subset="all", seeds=3)
+    (one,) = beside_log(judge, whole, whole)
     assert str(one.verdict.kind) == "inconclusive"
     assert one.verdict.images_needed > 90
     assert "images would settle it" in one.verdict.reason
+
+
+@pytest.mark.parametrize(
+    "other", [{"method": "consistency"}, {"settings": {"epochs": "5", "lambda": "10"}}]
+)
+def test_the_log_of_another_cell_of_the_same_table_does_not_stand_in(judge, other):
+    whole = number(subset="all", seeds=3)
+    (one,) = beside_log(judge, whole, dataclasses.replace(whole, **other))
+    assert str(one.verdict.kind) == "not comparable"
+    assert one.verdict.theirs.mean == 0.4
 
 
 def test_accuracies_and_abstentions_are_compared_too(judge):

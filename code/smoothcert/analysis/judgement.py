@@ -87,7 +87,9 @@ def judge(experiment: Experiment) -> list[Judged]:
 
 
 def _key(number: Entry) -> tuple:
-    return (number.source, number.table, number.sigma, number.metric, number.radius)
+    """Return what tells a number from all others; one table prints those of several methods."""
+    training = (number.method, *sorted(number.settings.items()))
+    return (number.source, number.table, training, number.sigma, number.metric, number.radius)
 
 
 def _samples(experiment: Experiment, cell: Cell) -> list[Sample | None]:
