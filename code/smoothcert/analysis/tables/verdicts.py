@@ -172,7 +172,7 @@ def _notes(results: Results, judged: list[Judged]) -> list[str]:
             "percentage points of an accuracy. Not reproduced: otherwise, if the 95% interval, "
             "adjusted by Holm's method for this table, excludes 0. Inconclusive: otherwise. Radii "
             "are first rounded as the published ones were. Where this report holds the logs of the "
-            "published runs, they are compared on the same images."
+            "published runs, their value on the same images stands for the printed one."
         )
     if kinds & {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG}:
         notes.append(
