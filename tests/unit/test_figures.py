@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -229,6 +230,21 @@ class TestCertifiedAccuracy:
             "Gaussian, published (salman2019, subset all, n = 100,000)",
             "Another, published (salman2019, subset all, n = 100,000)",
         ]
+
+    def test_points_of_a_log_are_left_out_where_ours_have_them(self, load):
+        content = load(
+            dataset="cifar10",
+            arch="resnet110",
+            certification={"subset": "every-20", "n": 1000},
+            seeds=[0],
+            published={"source": "salman2019", "table": "best_models/cifar10/cohen"},
+            methods=[GAUSSIAN],
+        )
+        points = (certified_accuracy.measure(content)["source"] == "salman2019").sum()
+        log = [{**cell, "label": "Log", "log": True} for cell in content.published]
+        for published, expected in (((*content.published, *log), points), (log, points)):
+            data = certified_accuracy.measure(replace(content, published=published))
+            assert (data["source"] == "salman2019").sum() == expected > 0
 
 
 class TestEnvelope:

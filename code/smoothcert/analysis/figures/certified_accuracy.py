@@ -57,10 +57,15 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
 
 
 def _published(content: Experiment) -> Iterator[dict[str, Any]]:
-    """Yield the published certified accuracies as rows of the data."""
+    """Yield the published certified accuracies as rows of the data.
+
+    A published log's stand beside runs of ours already, where these repeat the same numbers.
+    """
+    ours = [n for cell in content.published if not cell["log"] for n in cell["numbers"]]
     for cell in content.published:
         for number in cell["numbers"]:
-            if number["metric"] == metrics.CERTIFIED:
+            repeated = cell["log"] and number in ours
+            if number["metric"] == metrics.CERTIFIED and not repeated:
                 yield {
                     "source": number["source"],
                     **{key: cell[key] for key in ("label", "lambda", "sigma")},
