@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
 from typing import Any
 
@@ -21,21 +20,12 @@ from scipy.special import chdtri
 
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
 from smoothcert.analysis.welch import Difference, Sample, difference, paired
 from smoothcert.published import same
 
 ImageValues = Callable[[dict[str, Any]], np.ndarray]
 """Returns the values (images,) whose mean is ``value``, for a row of the table of runs."""
-
-
-class Outcome(StrEnum):
-    """What runs say of a claim; of several comparisons, the first in this order stands for all."""
-
-    CONTRADICTED = "contradicted"
-    NOT_RUN = "not run"
-    UNDECIDED = "undecided"
-    SUPPORTED = "supported"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,19 @@ class Kind(StrEnum):
     NO_LOG = "no log"
 
 
+class Outcome(StrEnum):
+    """What runs say of a claim; of several comparisons, the first in this order stands for all."""
+
+    CONTRADICTED = "contradicted"
+    NOT_RUN = "not run"
+    UNDECIDED = "undecided"
+    SUPPORTED = "supported"
+
+
+NOT_RUN = "not run"
+"""Stands for the verdict on a cell that has no run."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A cell of a table: our runs beside the published ones."""

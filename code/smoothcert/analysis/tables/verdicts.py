@@ -13,7 +13,7 @@ from smoothcert.analysis.judgement import Judged
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import TABLES, base
-from smoothcert.analysis.verdicts import Kind, Verdict
+from smoothcert.analysis.verdicts import NOT_RUN, Kind, Verdict
 from smoothcert.analysis.welch import Sample
 
 COLUMNS = (
@@ -28,9 +28,6 @@ TITLES = {
     metrics.ABSTENTION: "Abstention, %",
 }
 """The blocks' headings, in their order."""
-
-NOT_RUN = "not run"
-"""The verdict's place of a cell that has no run."""
 
 
 def table(results: Results) -> Table:
