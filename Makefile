@@ -4,6 +4,7 @@
 PYTHON := python3
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 CI_CONFIG := --configfile config/presets/ci.yaml
 BENCH_DATA = $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
 
@@ -18,7 +19,8 @@ demo: $(READY) ## Run the default experiment to its finished report
 	  [print("Report: reports/%s/index.html" % one["name"]) for one in config["experiments"]]'
 
 test: $(READY) ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	$(PYTEST) tests/unit tests/golden
+	$(PYTEST) tests/workflow
 
 lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff format --check
