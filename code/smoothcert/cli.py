@@ -391,7 +391,7 @@ def _manifest(command: argparse.ArgumentParser) -> None:
 
 
 def _finite(text: str) -> float:
-    """Return the number that an option gives."""
+    """Return the number that an option gives, neither nan nor infinite."""
     try:
         number = float(text)
     except ValueError:

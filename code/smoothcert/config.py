@@ -493,6 +493,30 @@ def read(content: dict[str, Any]) -> Config:
         raise UserError(f"config: {explain(error)}") from error
 
 
+def points(settings: Config) -> list[Point]:
+    """Return the points that are trained, as often as experiments name them."""
+    runs = (run for experiment in settings.experiments for run in experiment.runs())
+    return [run.point for run in runs if not run.log]
+
+
+def made(settings: Config) -> set[str]:
+    """Return the files of the models that the runs of the configuration make."""
+    return {f"{RESULTS}/{point.folder}/model.pt" for point in points(settings)}
+
+
+def refuse_absent_files(settings: Config) -> None:
+    """Raise UserError if a file that training reads is not there and no run makes it.
+
+    Snakemake would say so too, but not which key names the file.
+    """
+    models = made(settings)
+    for point in points(settings):
+        for key in ("init_from", "extra_images"):
+            file = getattr(point.training, key)
+            if file and file not in models and not Path(file).exists():
+                raise UserError(f"config: {key} of {point}: {file} does not exist")
+
+
 def load(path: Path) -> dict[str, Any]:
     """Return the keys of a configuration file, which nothing has checked yet.
 

@@ -315,7 +315,7 @@ def named_files(settings: Config, machine: Machine) -> Findings:
     Not yet there, and hence not looked at, is what runs of the configuration start from.
     """
     trainings = [job for job in cost.jobs(settings) if not job.protocol]
-    made = {f"{config.RESULTS}/{job.point.folder}/model.pt" for job in trainings}
+    made = config.made(settings)
     seen = set()
     for job in trainings:
         point, training = job.point, job.point.training

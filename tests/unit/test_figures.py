@@ -33,6 +33,15 @@ from smoothcert.analysis.figures import (
 )
 from smoothcert.smoothing.bounds import largest_radius
 
+PUBLISHED = {
+    "dataset": "cifar10",
+    "arch": "resnet110",
+    "certification": {"subset": "every-20", "n": 1000},
+    "seeds": [0],
+    "published": {"source": "salman2019", "table": "best_models/cifar10/cohen"},
+}
+"""An experiment that names published accuracies."""
+
 GAUSSIAN = {"method": "gaussian"}
 SWEPT = {"method": "consistency", "label": "Swept", "lambda": [10, 1, 5]}
 LOG = {"method": "stability", "lambda": 2, "label": "Log", "logs": "noise_{sigma}_*.tsv"}
@@ -201,11 +210,7 @@ class TestCertifiedAccuracy:
 
     def test_published_points_take_the_look_of_their_row(self, load):
         content = load(
-            dataset="cifar10",
-            arch="resnet110",
-            certification={"subset": "every-20", "n": 1000},
-            seeds=[0],
-            published={"source": "salman2019", "table": "best_models/cifar10/cohen"},
+            **PUBLISHED,
             methods=[
                 {"method": "consistency", "lambda": 5, "published": "none"},
                 GAUSSIAN,
@@ -233,11 +238,7 @@ class TestCertifiedAccuracy:
 
     def test_points_of_a_log_are_left_out_where_ours_have_them(self, load):
         content = load(
-            dataset="cifar10",
-            arch="resnet110",
-            certification={"subset": "every-20", "n": 1000},
-            seeds=[0],
-            published={"source": "salman2019", "table": "best_models/cifar10/cohen"},
+            **PUBLISHED,
             methods=[GAUSSIAN],
         )
         points = (certified_accuracy.measure(content)["source"] == "salman2019").sum()

@@ -25,27 +25,17 @@ try:
     EXPERIMENTS = {one.name: one.manifest for one in SETTINGS.experiments}
     if SETTINGS.partial:
         EXPERIMENTS = finished.manifests(EXPERIMENTS.values())
+    else:
+        configuration.refuse_absent_files(SETTINGS)
 except UserError as error:
     sys.exit(str(error))
 # Captions and the report quote the configuration with all defaults filled in.
 config.update(SETTINGS.model_dump(mode="json"))
 
-POINTS = {
-    str(run.point.folder): run.point
-    for experiment in SETTINGS.experiments
-    for run in experiment.runs()
-    if not run.log
-}
+POINTS = {str(point.folder): point for point in configuration.points(SETTINGS)}
 PROTOCOLS = {
     experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
 }
-# Snakemake's own message would not name the key.
-MADE = {f"results/{run}/model.pt" for run in POINTS}
-for point in POINTS.values() if not SETTINGS.partial else ():
-    for key in ("init_from", "extra_images"):
-        file = getattr(point.training, key)
-        if file and file not in MADE and not Path(file).exists():
-            sys.exit(f"config: {key} of {point}: {file} does not exist")
 GPUS = gpus.count() if SETTINGS.device != "cpu" else 0
 
 # Without --resources gpu=N, a local run starts no more GPU jobs than the machine has GPUs.
