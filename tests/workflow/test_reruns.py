@@ -1,6 +1,7 @@
 """What runs again after which change, on a workflow that really ran."""
 
 import copy
+import re
 import shutil
 
 import pytest
@@ -104,6 +105,16 @@ def test_a_loss_reruns_its_method_and_what_follows(planned):
 def test_another_n_reruns_certification_not_training(planned):
     plan = planned("config/tiny.yaml", "n: 100", "n: 200")
     assert set(plan) == {"certify", "experiment", *EVERYTHING_AFTER}
+
+
+def test_a_changed_experiment_is_announced_in_a_line(finished):
+    content = copy.deepcopy(TINY)
+    content["experiments"][0]["title"] = "Another title"
+    config = finished.configure(content, "config/title.yaml")
+    result = finished.snakemake("--dry-run", "--configfile", config)
+    reasons = re.findall("Params have changed.*", result.stdout + result.stderr)
+    assert len(reasons) == 1
+    assert len(reasons[0]) < 400
 
 
 def test_another_setting_trains_anew(planned):

@@ -31,11 +31,11 @@ rule experiment:
         "reports/{experiment}/logs/experiment.log",
     localrule: True
     params:
-        content=manifest,
+        content=manifest_checksum,
     message:
         "List the runs of {wildcards.experiment}"
     run:
-        write_manifest(params.content, Path(output[0]), Path(log[0]))
+        write_manifest(wildcards.experiment, Path(output[0]), Path(log[0]))
 
 
 rule experiment_tables:

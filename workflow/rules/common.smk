@@ -131,13 +131,17 @@ def certify_code(wildcards):
     return fingerprint.of_certification(point.dataset, point.arch)
 
 
-def manifest(wildcards):
-    """Return what an experiment consists of."""
-    return EXPERIMENTS[wildcards.experiment]
+def manifest_checksum(wildcards):
+    """Return the checksum of what an experiment consists of.
+
+    It stands for the content, which Snakemake would print whenever it changes: tens of kilobytes.
+    """
+    return files.digest(EXPERIMENTS[wildcards.experiment])
 
 
-def write_manifest(content, output, log):
-    """Write an experiment's manifest, and its number of runs into the log."""
+def write_manifest(experiment, output, log):
+    """Write what an experiment consists of, and its number of runs into the log."""
+    content = EXPERIMENTS[experiment]
     files.write_json(output, content)
     files.write_text(log, f"{len(content['runs'])} runs\n")
 
