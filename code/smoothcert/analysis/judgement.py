@@ -11,7 +11,7 @@ import pandas as pd
 
 from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.experiment import Experiment
-from smoothcert.analysis.verdicts import Comparison, Verdict
+from smoothcert.analysis.verdicts import Comparison, Kind, Verdict
 from smoothcert.analysis.welch import Sample
 from smoothcert.published import Entry
 from smoothcert.records import ABSTAIN
@@ -53,6 +53,11 @@ class Judged:
     cell: Cell
     number: Entry
     verdict: Verdict | None
+
+    @property
+    def kind(self) -> Kind:
+        """The verdict in a word."""
+        return self.verdict.kind if self.verdict else Kind.NOT_RUN
 
 
 def judge(experiment: Experiment) -> list[Judged]:

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     IDENTICAL = "recomputed: identical"
     DIFFERS = "recomputed: differs"
     NO_LOG = "no log"
+    NOT_RUN = "not run"
 
 
 class Outcome(StrEnum):
@@ -54,10 +55,6 @@ class Outcome(StrEnum):
     NOT_RUN = "not run"
     UNDECIDED = "undecided"
     SUPPORTED = "supported"
-
-
-NOT_RUN = "not run"
-"""Stands for the verdict on a cell that has no run."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
-from smoothcert.analysis.verdicts import NOT_RUN, Kind, Outcome
+from smoothcert.analysis.verdicts import Kind, Outcome
 from smoothcert.errors import UserError
 
 SHOWN = {
-    "verdicts": (*Kind, NOT_RUN),
+    "verdicts": tuple(Kind),
     "claims": (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED, Outcome.NOT_RUN),
 }
 """The verdicts in the order in which they are counted."""

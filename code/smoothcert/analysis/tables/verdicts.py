@@ -13,7 +13,7 @@ from smoothcert.analysis.judgement import Judged
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import TABLES, base
-from smoothcert.analysis.verdicts import NOT_RUN, Kind, Verdict
+from smoothcert.analysis.verdicts import Kind, Verdict
 from smoothcert.analysis.welch import Sample
 
 COLUMNS = (
@@ -84,7 +84,7 @@ def _line(results: Results, one: Judged) -> list[Cell]:
         *_sample(verdict.ours if verdict else None, show),
         Cell(_signed(show(verdict.difference))) if known else base.ABSENT,
         _interval(verdict, show),
-        Cell(str(verdict.kind) if verdict else NOT_RUN),
+        Cell(str(one.kind)),
         Cell(_grounds(verdict)),
     ]
 
@@ -137,7 +137,7 @@ def _row(one: Judged) -> dict[str, Any]:
         "published": number.value,
         "published_std": number.std,
         "published_seeds": number.seeds,
-        "verdict": NOT_RUN,
+        "verdict": str(one.kind),
         "reason": _grounds(verdict),
         "source": number.source,
         "table": number.table,
@@ -146,8 +146,9 @@ def _row(one: Judged) -> dict[str, Any]:
     if verdict:
         keys = ("difference", "low", "high", "level", "margin", "assumed", "best_of")
         row |= {key: getattr(verdict, key) for key in keys}
-        row |= {"verdict": str(verdict.kind), "published": verdict.theirs.mean}
-        row |= {"published_std": verdict.theirs.std, "published_seeds": verdict.theirs.seeds}
+        theirs = verdict.theirs
+        row |= {"published": theirs.mean, "published_std": theirs.std}
+        row |= {"published_seeds": theirs.seeds}
         if verdict.ours:
             ours = verdict.ours
             row |= {"ours": ours.mean, "ours_std": ours.std, "ours_seeds": ours.seeds}
@@ -156,13 +157,13 @@ def _row(one: Judged) -> dict[str, Any]:
 
 def _notes(results: Results, judged: list[Judged]) -> list[str]:
     margin = results.experiment.configuration["margin"]
-    kinds = {one.verdict.kind if one.verdict else None for one in judged}
+    kinds = {one.kind for one in judged}
     sources = ", ".join(sorted({one.number.source for one in judged}))
     notes = [
         f"Published: {sources}; config/published/README.md says what that is. Difference: these "
         "runs minus the published number. ± is the sample standard deviation over seeds."
     ]
-    if kinds - {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG, None}:
+    if kinds - {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG, Kind.NOT_RUN}:
         notes.append(
             "Reproduced: the 90% interval of the difference over seeds lies within ± "
             f"{100 * margin['acr']:g}% of the published ACR, or ± {100 * margin['share']:g} "
