@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 import torchvision
-from sampling import summary
+from sampling import summary, torch_defaults
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
@@ -159,17 +159,18 @@ def plain_loop(
     def epoch() -> float:
         started = time.perf_counter()
         total_loss = total_hits = seen = 0
-        for inputs, targets in loader:
-            inputs, targets = inputs.to(device), targets.to(device)
-            inputs = inputs + torch.randn_like(inputs) * SIGMA
-            outputs = model(inputs)
-            loss = functional.cross_entropy(outputs, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total_loss += loss.item() * len(inputs)
-            total_hits += (outputs.argmax(1) == targets).sum().item()
-            seen += len(inputs)
+        with torch_defaults():
+            for inputs, targets in loader:
+                inputs, targets = inputs.to(device), targets.to(device)
+                inputs = inputs + torch.randn_like(inputs) * SIGMA
+                outputs = model(inputs)
+                loss = functional.cross_entropy(outputs, targets)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total_loss += loss.item() * len(inputs)
+                total_hits += (outputs.argmax(1) == targets).sum().item()
+                seen += len(inputs)
         return seen / (time.perf_counter() - started)
 
     return epoch

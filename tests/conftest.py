@@ -1,14 +1,35 @@
-"""Data that tests find through the environment: absent it is skipped, incomplete it fails."""
+"""Devices and data that tests need.
+
+A device or data that is absent is skipped; data that is promised but incomplete fails.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from smoothcert.datasets.mnist import MD5
+
+if TYPE_CHECKING:
+    import torch
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    """Return each device in turn, set up as for a command."""
+    import torch
+
+    from smoothcert.device import choose
+
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+        torch.compiler.reset()  # a process compiles a function eight times at most
+    return choose(request.param, torch.get_num_threads())
 
 
 @pytest.fixture

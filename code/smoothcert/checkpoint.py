@@ -158,6 +158,11 @@ def read(path: Path) -> Any:
             "if you trust its source, load it with torch (weights_only=False) and save its "
             "state_dict alone"
         ) from error
+    except IsADirectoryError as error:
+        raise UserError(
+            f"{path} is a folder; name the file in it, as {path / 'model.pt'}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged file makes the unpickler raise many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from error
+        raise UserError(f"{path} is damaged, or no file of torch.save") from error

@@ -255,7 +255,9 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Experiment:
-        self.certification.indices(datasets.describe(self.dataset).test_images)
+        data = datasets.describe(self.dataset)
+        models.refuse_other_size(self.arch, data.size)
+        self.certification.indices(data.test_images)
         if self.certification.mode == "radius":
             raise UserError(
                 "mode radius gives neither ACR nor curves, which experiments compare; use it with "

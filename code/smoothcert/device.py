@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import IO
 
 import torch
 
+from smoothcert import gpus
 from smoothcert.errors import UserError
 
 _held: list[IO[str]] = []
@@ -19,8 +21,11 @@ _held: list[IO[str]] = []
 def choose(kind: str, threads: int) -> torch.device:
     """Return the device ``auto``, ``cpu`` or ``cuda``, and let torch use ``threads`` CPU threads.
 
-    ``auto`` is a GPU where there is one. Of several GPUs, each process takes one that no other
-    process of this user's workflows holds. Raises UserError for ``cuda`` where there is none.
+    ``auto`` is a GPU where there is one. Of several GPUs, each process takes one that the fewest
+    other processes of this user's workflows hold. On a GPU, torch then computes reproducibly and
+    what is called fp32 in fp32.
+
+    Raises UserError for ``cuda`` where torch finds no GPU, and for a GPU that it cannot use.
     """
     if threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}")
@@ -28,30 +33,67 @@ def choose(kind: str, threads: int) -> torch.device:
     if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UserError("device cuda was asked for, but torch sees no GPU; use --device cpu")
+        raise UserError(f"device cuda was asked for, but {_no_gpu()}; use --device cpu")
+    # torch.compile starts as many processes as there are CPUs, unless told before its import.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))
     # Reproducible sums: cuBLAS needs its workspace set before the first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda", _free_gpu())
+    # A help in debugging that comes with it and costs time: new tensors filled with NaN.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    # cuDNN rounds what it calls float32 to TF32 unless told otherwise.
+    torch.backends.cudnn.allow_tf32 = False
+    device = torch.device("cuda", _free_gpu())
+    _refuse_unusable(device)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _no_gpu() -> str:
+    """Return why torch finds no GPU, as far as it can be told."""
+    if torch.version.cuda is None:
+        return "this torch was built without CUDA"
+    if gpus.count():
+        return (
+            f"torch {torch.__version__} cannot use the GPU that is there: the driver must know "
+            f"CUDA {torch.version.cuda} (nvidia-smi tells)"
+        )
+    return "torch sees no GPU"
+
+
+def _refuse_unusable(device: torch.device) -> None:
+    """Raise UserError for a GPU that is busy, broken, or of a model that torch has no code for."""
+    try:
+        (torch.zeros(1, device=device) + 1).item()
+    except RuntimeError as error:
+        raise UserError(
+            f"torch {torch.__version__} cannot compute on {device}, {name(device)} "
+            f"({str(error).splitlines()[0]}); choose another GPU by CUDA_VISIBLE_DEVICES, another "
+            "torch, or --device cpu"
+        ) from error
 
 
 def _free_gpu() -> int:
-    """Return the index of a GPU whose lock was free, or of the first if all are taken."""
+    """Return the index of a GPU that the fewest of our processes hold, and hold it too."""
     count = torch.cuda.device_count()
     if count == 1:
         return 0
-    for index in range(count):
-        uuid = torch.cuda.get_device_properties(index).uuid
-        lock = Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{uuid}.lock")
-        handle = lock.open("a")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            continue
-        _held.append(handle)
-        return index
-    return 0
+    uuids = [torch.cuda.get_device_properties(index).uuid for index in range(count)]
+    places = ((place, index) for place in itertools.count() for index in range(count))
+    return next(index for place, index in places if _hold(f"{uuids[index]}-{place}"))
+
+
+def _hold(place: str) -> bool:
+    """Lock a place on a GPU until this process ends; return whether it was free."""
+    lock = Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{place}.lock")
+    handle = lock.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return False
+    _held.append(handle)
+    return True
 
 
 def name(device: torch.device) -> str:

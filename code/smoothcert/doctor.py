@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from scipy.special import ndtr
 
 from smoothcert import config, cost, datasets, gpus
+from smoothcert.analysis import published_logs
 from smoothcert.config import Config, Experiment
 from smoothcert.errors import UserError
 from smoothcert.smoothing import modes
@@ -87,6 +87,8 @@ class Machine:
     memory: int
     """Bytes of main memory."""
     gpus: int
+    compiler: bool
+    """Whether there is a C compiler, without which torch cannot compile for a GPU."""
     bf16: bool
     """Whether the CPU computes in bf16."""
     free: int
@@ -102,6 +104,7 @@ class Machine:
             cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             gpus=gpus.count(),
+            compiler=any(map(shutil.which, [os.environ.get("CC", "gcc"), "clang"])),
             bf16="BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
             free=shutil.disk_usage(".").free,
         )
@@ -151,7 +154,7 @@ def radius_cap(experiment: Experiment) -> Findings:
     listed = {}
     for sigma in {run.point.sigma for run in experiment.runs()}:
         wanted = _listed_radius(experiment, sigma)
-        if not _cap(protocol, sigma) >= wanted:
+        if not modes.of(protocol, sigma).largest_radius(sigma) >= wanted:
             listed[sigma] = wanted
     if not listed:
         return
@@ -160,16 +163,10 @@ def radius_cap(experiment: Experiment) -> Findings:
     enough = math.ceil(math.log(protocol.alpha) / math.log(ndtr(radius / sigma)))
     yield Finding(
         "warning",
-        f"n {protocol.n} caps radii at {_cap(protocol, sigma):.2f} for sigma {sigma:.2f}, below "
-        f"radius {radius:.2f} of the tables; set certification.n to {enough} or more",
+        f"n {protocol.n} caps radii at {modes.of(protocol, sigma).largest_radius(sigma):.2f} for "
+        f"sigma {sigma:.2f}, below radius {radius:.2f} of the tables; set certification.n to "
+        f"{enough} or more",
     )
-
-
-def _cap(protocol: Protocol, sigma: float) -> float:
-    """Return the radius of unanimous votes."""
-    mode = modes.of(protocol, sigma)
-    bounds, _ = mode.judge(len(mode.looks) - 1, np.array([protocol.n]))
-    return float(mode.radii(bounds, sigma)[0])
 
 
 def _listed_radius(experiment: Experiment, sigma: float) -> float:
@@ -187,7 +184,10 @@ def comparability(experiment: Experiment) -> Findings:
         return
     images = datasets.describe(experiment.dataset).test_images
     ours, theirs = [], []
-    if protocol.indices(images) not in [Protocol(subset=one).indices(images) for one in subsets]:
+    same = [Protocol(subset=one).indices(images) for one in subsets]
+    # The published logs, where an experiment has them, tell what was published on any subset.
+    logs = any(run.log for run in experiment.runs())
+    if not logs and protocol.indices(images) not in same:
         ours.append(f"subset {protocol.subset}")
         sources = (f"{subset} ({source})" for subset, source in subsets.items())
         theirs.append(f"subset {' or '.join(sources)}")
@@ -208,10 +208,15 @@ def comparability(experiment: Experiment) -> Findings:
 
 def one_seed(experiment: Experiment) -> Findings:
     """Warn where tables will show no spread over seeds."""
-    if len(experiment.seeds) == 1:
+    seeds: dict[str, set[int]] = {}
+    for run in experiment.runs():
+        seeds.setdefault(run.label, set()).add(run.point.seed)
+    single = [label for label, its in seeds.items() if len(its) == 1]
+    if single:
+        of = "" if len(single) == len(seeds) else f" (of {', '.join(single)})"
         yield Finding(
             "warning",
-            "one seed shows no spread over seeds; set several, as in seeds: [0, 1, 2, 3, 4]",
+            f"one seed{of} shows no spread over seeds; set several, as in seeds: [0, 1, 2, 3, 4]",
         )
 
 
@@ -251,8 +256,18 @@ def memory(settings: Config, machine: Machine) -> Findings:
 def device(settings: Config, machine: Machine) -> Findings:
     """Find a device that this machine lacks, and back ends that do not compute on it."""
     if settings.device == "cuda" and not machine.gpus:
-        yield Finding("error", "device cuda needs a GPU, which this machine lacks; set it to auto")
+        yield Finding(
+            "warning",
+            "device cuda needs a GPU, which this machine lacks: jobs that run here will fail; run "
+            "them where there is one, or set it to auto",
+        )
     if _on_gpu(settings, machine):
+        if not machine.compiler:
+            yield Finding(
+                "error",
+                "certification on a GPU needs a C compiler; install one (as in the packages gcc "
+                "and python3-dev)",
+            )
         for name in _names(settings, lambda one: one.certification.backend == "openvino"):
             yield Finding(
                 "error",
@@ -288,9 +303,21 @@ def bf16(settings: Config, machine: Machine) -> Findings:
 
 
 def downloads(settings: Config, machine: Machine) -> Findings:
-    """Note the data sets that are not in data_dir yet; find those that nobody can download."""
-    for name in dict.fromkeys(experiment.dataset for experiment in settings.experiments):
-        yield from _download(name, Path(settings.data_dir), "data_dir")
+    """Note the data sets and published logs that are not there yet.
+
+    Find those that nobody can download. Only runs that are no log need their data set.
+    """
+    data_dir = Path(settings.data_dir)
+    runs = [run for experiment in settings.experiments for run in experiment.runs()]
+    for name in dict.fromkeys(run.point.dataset for run in runs if not run.log):
+        yield from _download(name, data_dir, "data_dir")
+    if any(run.log for run in runs) and not published_logs.folder(data_dir).is_dir():
+        yield Finding(
+            "note",
+            f"the published logs are not in {published_logs.folder(data_dir)} and will be "
+            f"downloaded; without a network, set {published_logs.VARIABLE} to a folder that holds "
+            "them",
+        )
 
 
 def _download(name: str, data_dir: Path, key: str) -> Findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -12,4 +13,6 @@ def count() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return present
-    return min(present, len([device for device in visible.split(",") if device.strip()]))
+    # CUDA takes the devices before the first that it does not know, as -1.
+    known = takewhile(lambda device: device and device != "-1", map(str.strip, visible.split(",")))
+    return min(present, len(list(known)))

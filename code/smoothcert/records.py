@@ -82,7 +82,7 @@ class PartialTable:
         if self._rows.exists() and not self._same():
             aside = self._rows.with_name(f"{self._rows.name}.aside")
             self._rows.replace(aside)
-            say(f"{self._rows} is of other weights or settings: set aside as {aside.name}")
+            say(f"{self._rows} is of other weights, settings or devices: set aside as {aside.name}")
         if not self._rows.exists():
             files.write_json(self._about, description)
             files.write_text(self._rows, "\t".join(COLUMNS) + "\n")
@@ -225,6 +225,9 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     several.
     """
     description = files.read_json(folder / DESCRIPTION)
+    for key in ("point", "protocol", "shard", "images", "provenance"):
+        if not isinstance(description, dict) or key not in description:
+            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; certify again")
     return read_table(folder / TABLE, description["images"]), description
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,11 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     epoch) alone.
 
     Raises UserError if init_from or extra_images does not suit, or if the loss is not finite,
-    naming epoch and batch; the last good resume file stays.
+    naming epoch and batch; the last good resume file stays. A folder with another model.pt is
+    refused: the certificates below it would seem to be of the new one.
     """
+    if (folder / MODEL).exists() and checkpoint.load(folder / MODEL).point != point:
+        raise UserError(f"{folder / MODEL} is of another run; choose another folder, or delete it")
     source = _Source.open(point, data)
     state = _State.start(point, device)
     record = {
@@ -51,6 +54,8 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     parts = [record[key] for key in ("code", "data", "init_from", "extra_images")]
     identity = files.digest([point.content, *parts])
     rows = state.resume(folder / RESUME, identity)
+    state.devices = list(dict.fromkeys([*state.devices, record["device"]]))
+    record["device"] = " and ".join(state.devices)
     say(f"training {point} on {describe(device)}")
     progress = Progress(point.training.epochs, "epoch", done=len(rows), seconds_between_lines=0)
     for epoch in range(len(rows), point.training.epochs):
@@ -103,6 +108,8 @@ class _State:
     optimizer: torch.optim.Optimizer
     origin: dict[str, Any] | None
     """A record of the weights that training started from, if they were not fresh."""
+    devices: list[str] = field(default_factory=list)
+    """What has trained it so far: a run may be continued elsewhere."""
 
     @classmethod
     def start(cls, point: Point, device: torch.device) -> _State:
@@ -143,6 +150,7 @@ class _State:
             return []
         self.classifier.load_state_dict(content["classifier"])
         self.optimizer.load_state_dict(content["optimizer"])
+        self.devices = content["devices"]
         say(f"resuming after epoch {len(content['rows'])} from {path}")
         return content["rows"]
 
@@ -153,6 +161,7 @@ class _State:
             "rows": rows,
             "classifier": self.classifier.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "devices": self.devices,
         }
         checkpoint.write(path, content)
 
@@ -180,7 +189,7 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
             state.optimizer.step()
             # Kept on the device: reading a value would make the GPU wait at every step.
             values = torch.stack([loss.detach(), terms.regularizer.detach(), terms.hits])
-            steps.append(torch.cat([values, values.new_tensor([len(inputs)])]))
+            steps.append(torch.cat([values, values.new_full((1,), len(inputs))]))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()

@@ -75,6 +75,6 @@ class TestLogs:
         log = from_logs(reference_logs / "mnist" / "consistency_first_form", sigma)
         found = verdicts.recompute(log, cell("jeong2020rebuttal", "consistency", sigma))
         if sigma == 0.25:
-            assert found.reason == "the log differs from print: mean by -0.00034"
+            assert found.reason == "the log differs: mean by -0.00034"
         else:
             assert found.kind == Kind.IDENTICAL

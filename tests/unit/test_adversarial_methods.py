@@ -216,7 +216,7 @@ def digits(tmp_path_factory):
     ],
     ids=str,
 )
-def test_methods_train_on_digits(digits, tmp_path, name, weight, parameters):
+def test_methods_train_on_digits(digits, tmp_path, device, name, weight, parameters):
     if "steps" in parameters:
         parameters = {**parameters, "steps": 2, "warmup": 2, "m": min(parameters["m"], 2)}
     point = Point(
@@ -229,7 +229,7 @@ def test_methods_train_on_digits(digits, tmp_path, name, weight, parameters):
         training=Training(epochs=3, batch_size=32, lr=0.05),
         parameters=methods.load(name)(**parameters),
     )
-    train.train(point, digits, tmp_path, torch.device("cpu"))
+    train.train(point, digits, tmp_path, device)
     with (tmp_path / "train.tsv").open() as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     assert all(np.isfinite([float(value) for value in row.values()]).all() for row in rows)

@@ -274,7 +274,7 @@ def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
     with pytest.raises(UserError, match="two rows for 6 images"):
         merge([one, two, three, two], tmp_path / "merged")
     certify(model, digits, tmp_path / "other", n=999)
-    with pytest.raises(UserError, match="of different weights or settings"):
+    with pytest.raises(UserError, match="of different weights, settings or devices"):
         merge([one, two, three, tmp_path / "other"], tmp_path / "merged")
     path = one / "certificates.tsv"
     path.write_text(path.read_text().replace("\n60\t", "\n61\t"))
@@ -338,3 +338,9 @@ def test_a_second_process_is_told_who_holds_the_table(model, digits, tmp_path):
 def test_a_shard_is_k_of_n(text):
     with pytest.raises(UserError, match="is not K/N"):
         Shard.read(text)
+
+
+def test_a_radius_that_no_votes_certify_is_refused(model, digits, tmp_path):
+    with pytest.raises(UserError, match=r"radius 1\.9 can never be certified with n 1000"):
+        certify(model, digits, tmp_path / "out", n=1000, mode="radius", radius=1.9)
+    assert not (tmp_path / "out").exists()

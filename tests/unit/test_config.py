@@ -177,6 +177,7 @@ def experiment(**changes):
         ),
         (experiment(sigmas=[0.5, 0.5]), "sigmas: a value stands twice"),
         (experiment(dataset="mnst"), "unknown dataset 'mnst'; did you mean 'mnist'?"),
+        (experiment(arch="resnet110"), "arch resnet110 takes images of 32x32 pixels, not 8x8"),
         (experiment(arch="lenett"), "unknown arch 'lenett'; did you mean 'lenet'?"),
         (experiment(certification={"n": 0}), "certification.n: Input should be greater than"),
         (experiment(certification={"n0": 0}), "certification.n0: Input should be greater than"),
@@ -281,7 +282,11 @@ class TestInitFrom:
                 {},
                 "in a circle: finetuning/Consistency -> finetuning/Consistency",
             ),
-            ("pretraining/Gaussian", {"arch": "lenet"}, "is a lenet, not a convnet8"),
+            (
+                "pretraining/Gaussian",
+                {"dataset": "mnist", "arch": "lenet"},
+                "is a lenet, not a convnet8",
+            ),
         ],
     )
     def test_a_mistake_gets_one_line(self, reference, changes, message):
@@ -299,7 +304,7 @@ class TestInitFrom:
             config.read(content)
 
     def test_other_classes_need_a_new_head(self, monkeypatch):
-        mnist = dataclasses.replace(datasets.describe("mnist"), classes=7)
+        mnist = dataclasses.replace(datasets.describe("mnist"), size=8, classes=7)
         monkeypatch.setattr("smoothcert.datasets.mnist.DESCRIPTION", mnist)
         with pytest.raises(UserError, match="7 classes apart, not 10; set init_head to new"):
             self.points(dataset="mnist")

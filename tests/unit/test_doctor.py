@@ -18,7 +18,7 @@ from smoothcert.point import Point
 from smoothcert.settings import Training
 
 GIB = 2**30
-MACHINE = doctor.Machine(cores=4, memory=16 * GIB, gpus=0, bf16=True, free=10**12)
+MACHINE = doctor.Machine(cores=4, memory=16 * GIB, gpus=0, compiler=True, bf16=True, free=10**12)
 PUBLISHED = {
     "experiments": [
         {
@@ -95,7 +95,7 @@ class TestExperiments:
         assert on_experiment(doctor.comparability, protocol) == []
 
     def test_imagenet(self):
-        imagenet = {"dataset": "imagenet"}
+        imagenet = {"dataset": "imagenet", "arch": "resnet50"}
         assert on_experiment(doctor.comparability, {"subset": "every-100"}, **imagenet) == []
         (line,) = on_experiment(doctor.comparability, **imagenet)
         assert line.endswith("subset every-100 (Cohen et al. 2019, Jeong & Shin 2020)")
@@ -111,7 +111,25 @@ class TestExperiments:
     def test_one_seed(self):
         assert on_experiment(doctor.one_seed) == []
         (line,) = on_experiment(doctor.one_seed, seeds=[3])
-        assert line.startswith("warning: one seed shows no spread")
+        assert line.startswith("warning: one seed shows")
+        entries = [{"method": "gaussian", "seeds": [0, 1]}, {"method": "stability", "lambda": 2}]
+        (line,) = on_experiment(doctor.one_seed, seeds=[0], methods=entries)
+        assert line.startswith("warning: one seed (of Stability) shows")
+
+    def test_experiments_with_published_logs(self, tmp_path, monkeypatch):
+        """Logs compare on any subset, and need no data set but the logs."""
+        monkeypatch.delenv(doctor.published_logs.VARIABLE, raising=False)
+        log = {"method": "gaussian", "logs": "mnist/gaussian/noise_{sigma}_*.tsv"}
+        changes = {"methods": [{"method": "stability", "lambda": 2}, log]}
+        assert on_experiment(doctor.comparability, {"subset": "every-20"}, **changes) == []
+        (line,) = on_experiment(doctor.comparability, {"n": 1000}, **changes)
+        assert "n 1000" in line
+        top = {"data_dir": str(tmp_path)}
+        data, logs = on_machine(doctor.downloads, top, changes=changes)
+        assert (data[:20], logs[:24]) == ("note: data set mnist", "note: the published logs")
+        assert on_machine(doctor.downloads, top, changes={"methods": [log]}) == [logs]
+        (tmp_path / "published-logs").mkdir()
+        assert on_machine(doctor.downloads, top, changes={"methods": [log]}) == []
 
 
 class TestMachines:
@@ -122,7 +140,7 @@ class TestMachines:
         assert "set it to 4 or less" in line
 
     def test_threads_that_decode(self):
-        imagenet = {"dataset": "imagenet"}
+        imagenet = {"dataset": "imagenet", "arch": "resnet50"}
         (line,) = on_machine(doctor.threads, changes=imagenet)
         assert line.startswith("warning: experiment one: threads 1 cannot decode images as fast")
         assert line.endswith("set it to 8 or more")
@@ -146,7 +164,13 @@ class TestMachines:
         assert on_machine(doctor.device, {"device": "cuda"}, gpus=1) == []
         assert on_machine(doctor.device) == []
         (line,) = on_machine(doctor.device, {"device": "cuda"})
-        assert line.startswith("error: device cuda needs a GPU")
+        assert line.startswith("warning: device cuda needs a GPU")
+
+    def test_compiler(self):
+        (line,) = on_machine(doctor.device, gpus=1, compiler=False)
+        assert line.startswith("error: certification on a GPU needs a C compiler")
+        assert on_machine(doctor.device, {"device": "cpu"}, gpus=1, compiler=False) == []
+        assert on_machine(doctor.device, gpus=0, compiler=False) == []
 
     def test_backend(self):
         openvino = {"backend": "openvino"}
@@ -181,7 +205,8 @@ class TestMachines:
         assert on_machine(doctor.downloads, {"data_dir": "nowhere"}, changes=digits) == []
 
     def test_what_cannot_be_downloaded(self, tmp_path):
-        top, imagenet = {"data_dir": str(tmp_path)}, {"dataset": "imagenet"}
+        top = {"data_dir": str(tmp_path)}
+        imagenet = {"dataset": "imagenet", "arch": "resnet50"}
         (tmp_path / "imagenet/train").mkdir(parents=True)
         (line,) = on_machine(doctor.downloads, top, changes=imagenet)
         assert line.startswith("error: data set imagenet cannot be downloaded, and ")

@@ -116,3 +116,10 @@ def test_looks_increase_to_n(name, n):
     looks = mode(name, n=n, **at).looks
     assert looks[-1] == n
     assert (np.diff([0, *looks]) > 0).all()
+
+
+def test_the_largest_radius_is_that_of_unanimous_votes():
+    assert mode("fixed").largest_radius(SIGMA) == certified_radius(0.001 ** (1 / N), SIGMA)
+    assert 0 < mode("staged").largest_radius(SIGMA) < mode("fixed").largest_radius(SIGMA)
+    assert mode("radius", n=100_000, radius=1.85).largest_radius(SIGMA) == 1.85
+    assert mode("radius", n=1000, radius=1.2).largest_radius(SIGMA) == 0

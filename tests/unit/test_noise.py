@@ -11,13 +11,6 @@ from smoothcert.seeds import derive_seed
 from smoothcert.smoothing import noise
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request) -> torch.device:
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 def sample(seed: int, device: torch.device, size: int = 2**20) -> np.ndarray:
     return noise.draw((size // 1024, 1, 32, 32), seed, device).cpu().numpy().ravel()
 

@@ -55,3 +55,10 @@ def test_a_log_of_other_columns(tmp_path):
     path.write_text("idx,label\n1,2\n")
     with pytest.raises(UserError, match="has no column idx, label, predict"):
         records.read_table(path, images=1)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"point": {}, "protocol": {}}'])
+def test_a_damaged_description_is_one_line(tmp_path, content):
+    (tmp_path / "certificates.json").write_text(content)
+    with pytest.raises(UserError, match=r"certificates\.json does not tell (point|shard)"):
+        records.read(tmp_path)

@@ -14,13 +14,6 @@ SIGMA, SEED, N = 0.5, 3, 250
 INDICES = [4, 11, 0, 7, 123, 5, 2, 9]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request) -> torch.device:
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
-
-
 @pytest.fixture(autouse=True)
 def _threads():
     before = torch.get_num_threads()
@@ -202,3 +195,16 @@ def test_network_that_cannot_be_compiled_is_an_error():
         torch.rand(1, 1, 28, 28), [0], "estimate", N
     )
     assert counts.sum() == N
+
+
+def test_a_compiler_that_fails_is_one_line():
+    def backend(*_):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify")
+
+    cpu = torch.device("cpu")
+    engine = backends.build(classifier("lenet"), SIGMA, cpu, "torch", "fp32")
+    engine._classify = torch.compile(engine._uncompiled, backend=backend)
+    with pytest.raises(UserError, match="Failed to find C compiler") as refusal:
+        engine.votes(torch.rand(1, 28, 28), 0, 5)
+    assert "gcc" in str(refusal.value)
+    assert "\n" not in str(refusal.value)

@@ -70,10 +70,30 @@ def test_a_remainder_is_dropped():
     assert [list(range(11)[part]) for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
-def test_the_seed_decides_the_weights(digits, tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("method", "parameters"), [("gaussian", {}), ("smoothadv", {"steps": 2, "m": 2})]
+)
+def test_the_seed_decides_the_weights(digits, tmp_path, device, method, parameters, precision):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train.train(point(seed=seed), digits, tmp_path / name, CPU)
+        run = point(method, 0.0, seed, parameters, epochs=2, precision=precision)
+        train.train(run, digits, tmp_path / name, device)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+def test_another_run_is_not_written_over(digits, tmp_path):
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    before = weights(tmp_path)
+    with pytest.raises(UserError, match=r"model\.pt is of another run"):
+        train.train(point(epochs=1, lr=0.04), digits, tmp_path, CPU)
+    assert weights(tmp_path) == before
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    assert weights(tmp_path) == before
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder; name the file in it, as .*/model\.pt"):
+        checkpoint.load(tmp_path)
 
 
 def test_checkpoint_loads_safely_and_tells_what_it_is(digits, tmp_path):
@@ -135,14 +155,14 @@ def kill_after(monkeypatch, epochs):
     return calls
 
 
-def test_resume_reaches_the_same_weights(digits, tmp_path, monkeypatch, capsys):
+def test_resume_reaches_the_same_weights(digits, tmp_path, device, monkeypatch, capsys):
     run = point("consistency", 2.0, epochs=4)
-    train.train(run, digits, tmp_path / "whole", CPU)
+    train.train(run, digits, tmp_path / "whole", device)
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         kill_after(patch, 2)
-        train.train(run, digits, tmp_path / "killed", CPU)
+        train.train(run, digits, tmp_path / "killed", device)
     capsys.readouterr()
-    train.train(run, digits, tmp_path / "killed", CPU)
+    train.train(run, digits, tmp_path / "killed", device)
     assert "resuming after epoch 2" in capsys.readouterr().err
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert not (tmp_path / "killed" / "resume.pt").exists()

@@ -154,10 +154,13 @@ class TestJudge:
         assert (found.kind, found.seeds_needed) == (Kind.INCONCLUSIVE, 2)
         assert "no deviation between seeds is known" in found.reason
 
-    def test_seeds_without_deviation_decide_by_the_margin(self):
-        same = verdict(Sample(1.0, 0.0, 2), Sample(1.0, 0.0, 2), margin=0.01)
-        other = verdict(Sample(1.1, 0.0, 2), Sample(1.0, 0.0, 2), margin=0.01)
-        assert (same.kind, other.kind) == (Kind.REPRODUCED, Kind.NOT_REPRODUCED)
+    @pytest.mark.parametrize("ours", [Sample(0.974, 0.0, 2), Sample(0.974, None, 1)])
+    def test_seeds_without_deviation_are_no_certainty(self, ours):
+        """Of 500 images, five seeds may well have the same number right by chance."""
+        for theirs in (0.972, 0.962, 0.974):
+            found = verdict(ours, Sample(theirs, 0.0, 5), margin=0.01)
+            assert (found.kind, found.low) == (Kind.INCONCLUSIVE, None)
+            assert "all seeds give one number" in found.reason
 
     def test_a_maximum_is_marked(self):
         theirs = Sample(0.58, None, 1)
@@ -165,9 +168,9 @@ class TestJudge:
         assert (found.kind, found.best_of) == (Kind.REPRODUCED, "14")
 
     def test_coarse_print_forbids_reproduction(self):
-        ours = Sample(0.58, 0.0, 3)
-        assert verdict(ours, Sample(0.58, 0.0, 3, 0.005), 0.01).kind == Kind.REPRODUCED
-        assert verdict(ours, Sample(0.58, 0.0, 3, 0.05), 0.01).kind == Kind.INCONCLUSIVE
+        ours = Sample(0.58, 0.001, 3)
+        assert verdict(ours, Sample(0.58, 0.001, 3, 0.005), 0.01).kind == Kind.REPRODUCED
+        assert verdict(ours, Sample(0.58, 0.001, 3, 0.05), 0.01).kind == Kind.INCONCLUSIVE
 
     def test_a_larger_table_is_stricter(self):
         cell = Comparison(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), 0.03)  # p = 0.0133
@@ -208,7 +211,7 @@ class TestRecompute:
     def test_differs_by(self):
         found = verdicts.recompute(Sample(1.6662, 0.0007, 5), ENTRY)
         assert found.kind == Kind.DIFFERS
-        assert found.reason == "the log differs from print: mean by +0.0009"
+        assert found.reason == "the log differs: mean by +0.0009"
         assert found.difference == pytest.approx(0.0009)
 
     def test_the_deviation_must_agree_too(self):

@@ -29,8 +29,7 @@ def over_seeds(a: Value, b: Value) -> bool:
 def compare(a: Value, b: Value) -> Difference | None:
     """Return a - b, or None where no error can be told.
 
-    That is so for a single image, and where no seed or no image differs from another, which says
-    how coarse the values are and not how sure.
+    That is so for a single image, and where no seed or no image differs from another.
     """
     if over_seeds(a, b):
         found = welch.difference(a.sample, b.sample)
@@ -38,7 +37,7 @@ def compare(a: Value, b: Value) -> Difference | None:
         found = welch.paired(a.by_image - b.by_image)
     else:
         found = None
-    return found if found and found.error > 0 else None
+    return found if found and found.has_error else None
 
 
 def p_value(difference: Difference | None) -> float:

@@ -104,6 +104,8 @@ def _finding(
         over = difference(ours, theirs)
     if over is None or (single and comparison.relation == "steady"):
         return found(Outcome.UNDECIDED, "one run on each side: no deviation between seeds is known")
+    if not over.has_error:
+        return found(Outcome.UNDECIDED, "all runs give one number, which tells no deviation")
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
     if single:
         basis = "one seed each, over paired images: the seeds' own error is left out"

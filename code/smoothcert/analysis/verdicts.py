@@ -9,7 +9,7 @@ Ours are treated as theirs were. Radii are first rounded as in their logs (``met
 which can move the ACR by more than its deviation over seeds. The means are not rounded again: a
 printed mean may be off by half a unit of its last digit either way, so the interval is widened by
 that much on both sides, and rounding alone decides nothing. A log of the published run itself is a
-recomputation: it must agree in the printed digits, and shows nothing about reproduction.
+recomputation: it must agree in the digits given, and shows nothing about reproduction.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def differences(
 
 def judge(table: Sequence[Comparison]) -> list[Verdict]:
     """Return the verdicts on the cells of one table, in their order."""
-    found = [None if c.differs else difference(c.ours, c.theirs) for c in table]
+    found = [None if c.differs else _difference(c) for c in table]
     tested = [i for i, d in enumerate(found) if d is not None]
     levels = dict(zip(tested, holm([found[i].p_value() for i in tested]), strict=True))
     return [
@@ -163,9 +163,9 @@ def recompute(log: Sample | None, entry: Entry) -> Verdict:
         if _beyond(spread, entry.rounding):
             wrong.append(f"standard deviation by {_signed(spread)}")
     if wrong:
-        kind, reason = Kind.DIFFERS, f"the log differs from print: {' and '.join(wrong)}"
+        kind, reason = Kind.DIFFERS, f"the log differs: {' and '.join(wrong)}"
     else:
-        kind, reason = Kind.IDENTICAL, "the log gives the printed digits"
+        kind, reason = Kind.IDENTICAL, "the log gives the same digits"
     return Verdict(kind, reason, log, theirs, difference=off, best_of=entry.best_of)
 
 
@@ -186,17 +186,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return levels
 
 
+def _difference(cell: Comparison) -> Difference | None:
+    """Return ours minus theirs, or None if no deviation between seeds is known or seen."""
+    found = difference(cell.ours, cell.theirs)
+    return found if found and found.has_error else None
+
+
 def _untested(cell: Comparison) -> Verdict:
     sides = {"ours": cell.ours, "theirs": cell.theirs, "best_of": cell.best_of}
     if cell.differs:
         return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(cell.differs)}", **sides)
+    unknown = cell.ours.std is None and cell.theirs.std is None
+    reason = (
+        "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
+        if unknown
+        else "all seeds give one number, which tells no deviation between them; it needs more "
+        "images or seeds"
+    )
     return Verdict(
         Kind.INCONCLUSIVE,
-        "no deviation between seeds is known on either side; it needs at least 2 seeds of ours",
+        reason,
         **sides,
         difference=cell.ours.mean - cell.theirs.mean,
         margin=cell.margin,
-        seeds_needed=2,
+        seeds_needed=2 if unknown else None,
     )
 
 
@@ -253,7 +266,7 @@ def _seeds_needed(cell: Comparison, d: Difference, level: float) -> int | None:
 
 def _images_needed(cell: Comparison, d: Difference, level: float) -> int | None:
     """Return the images that settle it at best, or None if more images are not to be had."""
-    if cell.images is None or not d.error:
+    if cell.images is None:
         return None
     within = cell.margin - abs(d.value) - d.rounding
     apart = abs(d.value) - d.rounding

@@ -55,6 +55,14 @@ class Difference:
     assumed: Literal["left", "right"] | None = None
     """The side whose deviation is not known and taken to be the other's."""
 
+    @property
+    def has_error(self) -> bool:
+        """Whether any value differs from another.
+
+        If none does, that says how coarse the values are, and not how sure the difference is.
+        """
+        return self.error > 0
+
     def interval(self, level: float) -> tuple[float, float]:
         """Return the bounds of the confidence interval, widened by the rounding on both sides."""
         reach = float(stdtrit(self.df, (1 + level) / 2)) * self.error + self.rounding

@@ -121,9 +121,9 @@ class ImageFolders(Dataset):
             num_workers=torch.get_num_threads() - 1,
             pin_memory=device.type == "cuda",
         )
+        labels = self.train_labels[order].to(device)
         for number, pixels in enumerate(_decoded(loader)):
-            labels = self.train_labels[order[work.rows(number)]]
-            yield pixels.to(device, non_blocking=True), labels.to(device)
+            yield pixels.to(device, non_blocking=True), labels[work.rows(number)]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothcert.errors import UserError, suggestion
@@ -51,6 +53,23 @@ def names() -> list[str]:
     return sorted(name for name in modules if name not in _SUPPORT)
 
 
+def refuse_other_size(arch: str, size: int) -> None:
+    """Raise UserError if an architecture does not take images of ``size`` x ``size`` pixels.
+
+    Its module is read, not imported, which would load torch: it states ``SIZE`` as a number.
+    """
+    module = ast.parse(Path(__path__[0], f"{arch}.py").read_text(encoding="utf-8"))
+    stated = {
+        ast.unparse(one.targets[0]): one.value for one in module.body if isinstance(one, ast.Assign)
+    }
+    taken = ast.literal_eval(stated["SIZE"])
+    if size != taken:
+        raise UserError(
+            f"arch {arch} takes images of {taken}x{taken} pixels, not {size}x{size}; choose "
+            "another arch"
+        )
+
+
 def build(specification: Specification) -> Classifier:
     """Return a classifier with fresh weights, drawn from torch's global generator.
 
@@ -62,10 +81,6 @@ def build(specification: Specification) -> Classifier:
     if arch not in names():
         raise UserError(f"unknown arch {arch!r}{suggestion(arch, names())}")
     module = importlib.import_module(f"{__name__}.{arch}")
-    if specification.size != module.SIZE:
-        raise UserError(
-            f"arch {arch} takes images of {module.SIZE}x{module.SIZE} pixels, "
-            f"not {specification.size}x{specification.size}; choose another arch"
-        )
+    refuse_other_size(arch, specification.size)
     network = module.Network(specification.channels, specification.classes)
     return Classifier(network, specification)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIZE = 32
 WIDTHS = (16, 32, 64)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smoothcert.models import cifar_resnet
 
-SIZE = cifar_resnet.SIZE
+SIZE = 32
 
 
 class Network(cifar_resnet.CifarResNet):

@@ -165,8 +165,6 @@ class Torch:
         self._classifier = classifier.to(device, memory_format=torch.channels_last).eval()
         self._classify = self._uncompiled
         if gpu:
-            # cuDNN rounds what it calls float32 to TF32 unless told otherwise.
-            torch.backends.cudnn.allow_tf32 = False
             # Kernels chosen by the clock could differ from process to process, and so the votes.
             self._classify = torch.compile(
                 self._uncompiled, dynamic=False, options={"deterministic": True}
@@ -178,7 +176,15 @@ class Torch:
         draws = noise.draw(self._shape, seed, self.device)
         # Whole batches, so that all passes have one shape, but none without a wanted copy.
         batches = draws.split(self.batch)[: -(-wanted // self.batch)]
-        return torch.cat([self._classify(batch, image) for batch in batches])[:wanted]
+        try:
+            return torch.cat([self._classify(batch, image) for batch in batches])[:wanted]
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = _first_line(error.inner_exception)
+            raise UserError(
+                f"torch cannot compile the classifier for {self.device} ({reason}); "
+                "it needs a C compiler and Python's headers (as in the packages gcc and "
+                "python3-dev)"
+            ) from error
 
     def _uncompiled(self, draws: Tensor, image: Tensor) -> Tensor:
         noisy = draws * self._sigma + image

@@ -33,10 +33,16 @@ def certified_radius(p_lower: ArrayLike, sigma: float) -> NDArray[np.float64]:
 
 
 def smallest_n(alpha: float) -> int:
-    """Return the least n at which unanimous votes certify: alpha^(1/n) > 1/2."""
+    """Return the least n >= 1 at which unanimous votes certify, alpha^(1/n) > 1/2.
+
+    ``alpha`` lies in (0, 1). (Of the bound for count = n: Cohen et al. 2019, appendix C.)
+    """
     return math.floor(math.log2(1 / alpha)) + 1
 
 
 def largest_radius(n: int, alpha: float, sigma: float) -> float:
-    """Return the radius of n unanimous votes: no image can be certified beyond it."""
+    """Return the radius of ``n`` >= 1 unanimous votes: no image can be certified beyond it.
+
+    It has the units of ``sigma``. (Cohen et al. 2019, section 3.2.2.)
+    """
     return float(certified_radius(lower_bound(n, n, alpha), sigma))

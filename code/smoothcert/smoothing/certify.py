@@ -14,6 +14,7 @@ from smoothcert import files, fingerprint, records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, name
+from smoothcert.errors import UserError
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
 from smoothcert.records import ABSTAIN, Certificate, PartialTable
@@ -38,12 +39,20 @@ def certify(
     model's folder are taken over, provided that weights, protocol, data, code, back end,
     precision and kind of device are the same. Of several shards, only this one is certified.
 
-    Raises UserError if the subset reaches beyond the test images, if the classifier was trained
-    on another version of the data, or if another process is writing the same table.
+    Raises UserError if the subset reaches beyond the test images, if mode radius can never certify
+    its radius, if the classifier was trained on another version of the data, or if another process
+    is writing the same table.
     """
     point = checkpoint.point
     checkpoint.refuse_other_data(data)
     indices = shard.of(protocol.indices(len(data.test_labels)))
+    mode = modes.of(protocol, point.sigma)
+    if not mode.largest_radius(point.sigma):
+        raise UserError(
+            f"radius {protocol.radius:g} can never be certified with n {protocol.n} and alpha "
+            f"{protocol.alpha:g} at sigma {point.sigma:g}: even unanimous votes do not; choose a "
+            "smaller radius or a larger n"
+        )
     sampler = Sampler(
         checkpoint.classifier,
         point.sigma,
@@ -71,7 +80,7 @@ def certify(
         say(f"certifying {point} on {describe(device)}, {sampler.evaluation}")
         todo = [index for index in indices if index not in table.done]
         progress = Progress(len(indices), "image", done=len(table.done))
-        work = _Work(sampler, data, protocol, modes.of(protocol, point.sigma), point.sigma)
+        work = _Work(sampler, data, protocol, mode, point.sigma)
         for first in range(0, len(todo), sampler.images):
             for certificate in work.certificates(todo[first : first + sampler.images]):
                 table.append(certificate)

@@ -30,15 +30,26 @@ class Mode(ABC):
 
     @abstractmethod
     def judge(self, look: int, counts: NDArray[np.int64]) -> tuple[Bounds, Mask]:
-        """Return bounds on p_A, float64, and which images need no more votes.
+        """Return lower bounds on p_A, float64 (B,), and which images need no more votes, bool (B,).
 
-        ``counts`` are the images' votes for their chosen classes among the first
-        ``looks[look]`` ones.
+        ``counts``, int64 (B,), are the images' votes for their chosen classes among the first
+        ``looks[look]`` ones; a bound of 0 says nothing.
         """
 
     def radii(self, bounds: Bounds, sigma: float) -> Bounds:
-        """Return the certified radii that follow from bounds on p_A, 0 below 1/2."""
+        """Return the certified L2 radii (B,) that bounds on p_A give, 0 for those below 1/2.
+
+        They have the units of ``sigma``, of [0, 1] pixels.
+        """
         return certified_radius(bounds, sigma)
+
+    def largest_radius(self, sigma: float) -> float:
+        """Return the radius of unanimous votes, beyond which nothing is certified; 0 if nothing is.
+
+        It has the units of ``sigma``.
+        """
+        bounds, _ = self.judge(len(self.looks) - 1, np.array([self.looks[-1]]))
+        return float(self.radii(bounds, sigma)[0])
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,9 @@ class Sampler:
                 # Not bincount, for which a GPU makes the host wait.
                 counts[row] += (votes[:, None] == self._labels).sum(0)
 
+        if backend.streams == 1:
+            # Not in a new thread: cuDNN keeps its plans by the thread, and never frees them.
+            return work(0).cpu()
         with ThreadPoolExecutor(backend.streams) as pool:
             try:
                 return torch.stack(list(pool.map(work, range(backend.streams)))).sum(0).cpu()

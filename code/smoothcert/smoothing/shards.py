@@ -44,14 +44,18 @@ WHOLE = Shard(1, 1)
 def merge(shards: Sequence[Path], folder: Path) -> None:
     """Write into ``folder`` the table of the whole subset from its finished ``shards``.
 
-    Raises UserError if the shards are of different weights or settings, or if their rows are not
-    exactly those of the subset, each once.
+    Raises UserError if the shards are of different weights, settings or models of device, or if
+    their rows are not exactly those of the subset, each once.
     """
     tables, descriptions = zip(*(records.read(shard) for shard in shards), strict=True)
     first = descriptions[0]
     for shard, description in zip(shards, descriptions, strict=True):
         if records.place(description)[:2] != records.place(first)[:2]:
-            raise UserError(f"{shard} and {shards[0]} are of different weights or settings")
+            devices = [about["provenance"]["device"] for about in (description, first)]
+            raise UserError(
+                f"{shard} and {shards[0]} are of different weights, settings or devices (of "
+                f"{' and '.join(devices)}); certify one of them again"
+            )
     indices = set(Protocol(**first["protocol"]).indices(first["test_images"]))
     rows = pd.concat(tables, ignore_index=True).sort_values("idx", ignore_index=True)
     faults = {

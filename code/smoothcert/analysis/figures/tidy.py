@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smoothcert.analysis import metrics
+from smoothcert.analysis import measurement, metrics
 from smoothcert.analysis.experiment import Experiment, Row, Run
 from smoothcert.analysis.metrics import Estimate
 
 POINTS = 400
 """At which a curve, a step function, is evaluated."""
-
-PROTOCOL = ("subset", "n0", "n", "alpha", "mode")
 
 
 def cell(content: Experiment, row: Row, sigma: float) -> dict[str, Any]:
@@ -27,8 +25,7 @@ def cell(content: Experiment, row: Row, sigma: float) -> dict[str, Any]:
 def counted(content: Experiment, data: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the parts as one table, with the number of images and the protocol."""
     table = pd.concat(data, ignore_index=True)
-    protocol = {key: getattr(content.protocol, key) for key in PROTOCOL}
-    return table.assign(images=content.images, **protocol)
+    return table.assign(images=content.images, **measurement.protocol(content))
 
 
 def frame(named: Mapping[str, Any], estimate: Estimate) -> pd.DataFrame:
