@@ -27,7 +27,13 @@ def write(root, name, content, **protocol):
     content.to_csv(folder / "certificates.tsv", sep="\t", index=False)
     files.write_json(
         folder / "certificates.json",
-        {"images": len(content), "protocol": {"n": 1000, "alpha": 0.001, "n0": 100} | protocol},
+        {
+            "point": {},
+            "provenance": {},
+            "shard": "1/1",
+            "images": len(content),
+            "protocol": {"n": 1000, "alpha": 0.001, "n0": 100} | protocol,
+        },
     )
 
 
