@@ -28,7 +28,7 @@ def test_the_table_has_all_certificates_and_no_other_runs(runs):
     assert sorted(runs.index) == folders
 
 
-@pytest.mark.parametrize("path", CERTIFICATES, ids=lambda path: path.parts[-5])
+@pytest.mark.parametrize("path", CERTIFICATES, ids=lambda path: "/".join(path.parts[-5:-1]))
 def test_votes_give_the_acr_of_the_table(path, runs):
     votes = pd.read_csv(path, sep="\t")
     description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
