@@ -199,6 +199,12 @@ class TestEvaluate:
         assert result.findings[0].level == pytest.approx(0.995)
         assert result.findings[0].interval[1] > 0
 
+    def test_seeds_of_several_settings_are_not_averaged(self):
+        table = pd.concat([runs(("consistency", HIGH)), runs(("gaussian", LOW))])
+        assert self.outcome(table.assign(configuration=table["method"]), {}) == Outcome.SUPPORTED
+        mixed = table.assign(configuration=table["method"] + table["seed"].astype(str))
+        assert self.outcome(mixed, {}) == Outcome.UNDECIDED
+
     def test_lambda_and_settings_select(self):
         table = pd.concat(
             [

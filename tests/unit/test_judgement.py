@@ -122,7 +122,7 @@ def beside_log(judge, ours, theirs):
 
 
 def test_more_images_settle_it_where_logs_hold_more(judge):
-    whole = number(subset="all", seeds=3)
+    whole = number(subset="all", seeds=3, images=1_000_000)
     (one,) = beside_log(judge, whole, whole)
     assert str(one.verdict.kind) == "inconclusive"
     assert one.verdict.images_needed > 90

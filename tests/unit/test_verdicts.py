@@ -10,7 +10,7 @@ from scipy import stats
 
 from smoothcert.analysis import verdicts
 from smoothcert.analysis.verdicts import Comparison, Kind, judge
-from smoothcert.analysis.welch import Sample, difference, paired
+from smoothcert.analysis.welch import Sample, difference, paired, pooled
 from smoothcert.published import Entry
 
 ENTRY = Entry(
@@ -40,7 +40,7 @@ def verdict(ours: Sample, theirs: Sample, margin: float, **more) -> verdicts.Ver
     return judge([Comparison(ours, theirs, margin, **more)])[0]
 
 
-class TestWelch:
+class TestIntervals:
     def test_is_scipys(self):
         left, right = [0.91, 0.95, 0.92], [0.90, 0.88, 0.93, 0.90]
         welch = stats.ttest_ind(left, right, equal_var=False)
@@ -49,6 +49,15 @@ class TestWelch:
         assert ours.p_value() == pytest.approx(welch.pvalue)
         for level in (0.9, 0.95, 0.999):
             assert ours.interval(level) == pytest.approx(welch.confidence_interval(level))
+
+    def test_pooled_is_scipys(self):
+        left, right = [0.91, 0.95], [0.90, 0.88, 0.93, 0.90]
+        student = stats.ttest_ind(left, right)
+        ours = pooled(Sample.of(left), Sample.of(right))
+        assert ours.p_value() == pytest.approx(student.pvalue)
+        expected = student.confidence_interval(0.95)
+        assert ours.interval(0.95) == pytest.approx(tuple(expected))
+        assert (ours.df, ours.assumed) == (4, None)
 
     def test_one_run_against_several_has_the_error_of_a_prediction(self):
         found = difference(Sample(1.0, None, 1), Sample(0.9, 0.02, 4))
@@ -92,7 +101,7 @@ class TestJudge:
         assert found.kind == Kind.REPRODUCED
         assert (found.low, found.high) == pytest.approx((0.008239, 0.031761), abs=1e-6)
         assert (found.level, found.difference) == (0.9, pytest.approx(0.02))
-        assert "within ± 0.0400" in found.reason
+        assert found.reason == "the 90% interval lies within the margin"
 
     def test_not_reproduced(self):
         found = verdict(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), margin=0.03)
@@ -103,7 +112,7 @@ class TestJudge:
         assert (below.kind, below.high) == (Kind.NOT_REPRODUCED, pytest.approx(-found.low))
 
     def test_inconclusive_tells_how_many_seeds_would_settle_it(self):
-        ours, theirs = Sample(1.01, 0.01, 5), Sample(1.0, 0.01, 50)
+        ours, theirs = Sample(1.009, 0.01, 5), Sample(1.0, 0.01, 50)
         found = verdict(ours, theirs, margin=0.012)
         assert found.kind == Kind.INCONCLUSIVE
         assert found.seeds_needed > 5
@@ -120,15 +129,16 @@ class TestJudge:
 
     def test_one_more_seed_may_settle_it(self):
         ours, theirs = Sample(1.0, 0.01, 5), Sample(1.0, 0.01, 500)
-        assert verdict(ours, theirs, margin=0.0093).seeds_needed == 6
+        assert verdict(ours, theirs, margin=0.0070).seeds_needed == 6
 
     def test_images_help_where_both_sides_have_more(self):
         ours, theirs = Sample(1.0, 0.01, 5), Sample(1.0, 0.01, 5)
-        found = verdict(ours, theirs, margin=0.01, images=200)
+        found = verdict(ours, theirs, margin=0.01, images=200, most_images=277)
         # The reach of 0.011761 must shrink to 0.01: (1.1761)^2 * 200 = 276.7.
         assert (found.kind, found.images_needed) == (Kind.INCONCLUSIVE, 277)
         assert "at least 277 images" in found.reason
-        assert verdict(ours, theirs, margin=0.01).images_needed is None
+        fewer = verdict(ours, theirs, margin=0.01, images=200, most_images=276)
+        assert fewer.images_needed is verdict(ours, theirs, margin=0.01).images_needed is None
 
     def test_not_comparable(self):
         theirs = Sample(1.0, 0.01, 5)
@@ -143,7 +153,15 @@ class TestJudge:
         assert (found.kind, found.assumed) == (Kind.REPRODUCED, "ours")
         narrower = verdict(Sample(1.0, None, 1), Sample(1.0, 0.01, 5), margin=0.0233)
         assert narrower.kind == Kind.INCONCLUSIVE
-        assert narrower.seeds_needed == 3  # two have 1.9 degrees of freedom, fewer than five
+        assert narrower.seeds_needed == 2
+
+    def test_a_second_seed_of_the_same_deviation_tells_more(self):
+        """By Welch's method two seeds could have 1.0 degrees of freedom, and fail."""
+        theirs = Sample(1.0, 0.01, 5)
+        found = verdict(Sample(1.0, 0.013, 2), theirs, margin=0.02)
+        # s^2 = (4 * 0.01^2 + 0.013^2) / 5, t(0.95; 5) = 2.0150, s * sqrt(1/2 + 1/5) = 0.0089253.
+        assert (found.kind, found.high) == (Kind.REPRODUCED, pytest.approx(0.017985, abs=1e-6))
+        assert verdict(Sample(1.0, None, 1), theirs, margin=0.02).kind == Kind.INCONCLUSIVE
 
     def test_several_runs_against_one_are_marked_assumed(self):
         found = verdict(Sample(1.0, 0.01, 5), Sample(1.0, None, 1), margin=0.0234)
@@ -154,11 +172,12 @@ class TestJudge:
         assert (found.kind, found.seeds_needed) == (Kind.INCONCLUSIVE, 2)
         assert "no deviation between seeds is known" in found.reason
 
-    @pytest.mark.parametrize("ours", [Sample(0.974, 0.0, 2), Sample(0.974, None, 1)])
+    @pytest.mark.parametrize("ours", [Sample.of([0.974, 0.974]), Sample(0.974, None, 1)])
     def test_seeds_without_deviation_are_no_certainty(self, ours):
         """Of 500 images, five seeds may well have the same number right by chance."""
         for theirs in (0.972, 0.962, 0.974):
-            found = verdict(ours, Sample(theirs, 0.0, 5), margin=0.01)
+            # The mean of five such numbers may be off by a rounding error.
+            found = verdict(ours, Sample.of([theirs] * 5), margin=0.01)
             assert (found.kind, found.low) == (Kind.INCONCLUSIVE, None)
             assert "all seeds give one number" in found.reason
 

@@ -105,6 +105,8 @@ def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
         over, basis = _difference(left, right)
         low, high = over.interval(LEVEL)
         verdict = "differs" if low > 0 or high < 0 else "no difference shown"
+        if not over.has_error:
+            verdict = "equal values tell no error"
         yield (
             f"  {title:<14}  A {left.mean():.4f}  B {right.mean():.4f}  "
             f"difference {over.value:+.4f} [{low:+.4f}, {high:+.4f}] {basis}: {verdict}"

@@ -60,7 +60,8 @@ def evaluate(claim: Claim, runs: pd.DataFrame, image_values: ImageValues | None 
     """Return what the runs of the claim's data set and network say of it.
 
     ``runs`` has a row a run and metric with the columns method, lambda, sigma, seed, metric, radius
-    and value, and others by which cells may name settings. All are of one protocol. With
+    and value, and others by which cells may name settings; if it has the column configuration, only
+    runs that share one are averaged. All are of one protocol. With
     ``image_values``, two single runs are compared over their images.
     """
     pairs = [
@@ -89,7 +90,8 @@ def _finding(
         rows = list(_rows(cell, comparison, sigma, runs))
         if not rows:
             return found(Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}")
-        if len({row["seed"] for row in rows}) < len(rows):
+        seeds, configurations = ({row.get(k) for row in rows} for k in ("seed", "configuration"))
+        if len(seeds) < len(rows) or len(configurations) > 1:
             return found(
                 Outcome.UNDECIDED,
                 f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "

@@ -139,4 +139,5 @@ def _comparison(
         number.best_of,
         # Of their logs we may take more images than our subset has.
         experiment.images if on_ours and protocol.subset != number.subset else None,
+        number.images,
     )

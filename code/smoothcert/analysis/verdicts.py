@@ -5,6 +5,10 @@ is the test of equivalence at 5% (two one-sided tests; Schuirmann 1987), whether
 0. Failing that, *not reproduced* if the 95% interval excludes 0, Holm-adjusted over the table
 (Holm 1979), so that a table of many cells does not fail by chance. Else *inconclusive*.
 
+Where a run is repeated, both sides deviate alike between seeds: their variances are pooled. With
+Welch's method two seeds of ours, whose deviation has one degree of freedom, would tell less than
+one.
+
 Ours are treated as theirs were. Radii are first rounded as in their logs (``metrics.round_radii``),
 which can move the ACR by more than its deviation over seeds. The means are not rounded again: a
 printed mean may be off by half a unit of its last digit either way, so the interval is widened by
@@ -25,7 +29,7 @@ from scipy.special import stdtrit
 
 from smoothcert import published
 from smoothcert.analysis import metrics
-from smoothcert.analysis.welch import Difference, Sample, difference, welch
+from smoothcert.analysis.welch import Difference, Sample, pooled
 from smoothcert.published import Entry
 
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
@@ -71,6 +75,8 @@ class Comparison:
     """Of how many runs the published one is the best, if it was chosen on the test set."""
     images: int | None = None
     """How many images both sides certify, where logs of theirs would let both have more."""
+    most_images: int | None = None
+    """How many they could be."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _difference(cell: Comparison) -> Difference | None:
     """Return ours minus theirs, or None if no deviation between seeds is known or seen."""
-    found = difference(cell.ours, cell.theirs)
+    found = pooled(cell.ours, cell.theirs)
     return found if found and found.has_error else None
 
 
@@ -226,11 +232,11 @@ def _tested(cell: Comparison, d: Difference, level: float) -> Verdict:
             seeds = _seeds_needed(cell, d, level)
             images = _images_needed(cell, d, level)
     verdict = {
-        Kind.REPRODUCED: f"lies within ± {cell.margin:.4f}",
-        Kind.NOT_REPRODUCED: f"excludes 0 and reaches beyond ± {cell.margin:.4f}",
-        Kind.INCONCLUSIVE: f"holds 0 and reaches beyond ± {cell.margin:.4f}",
+        Kind.REPRODUCED: "lies within the margin",
+        Kind.NOT_REPRODUCED: "excludes 0 and reaches beyond the margin",
+        Kind.INCONCLUSIVE: "holds 0 and reaches beyond the margin",
     }
-    reason = f"the {100 * level:.4g}% interval of the difference {verdict[kind]}"
+    reason = f"the {100 * level:.4g}% interval {verdict[kind]}"
     if kind is Kind.INCONCLUSIVE:
         reason += f"; {_remedy(seeds, images)}"
     return Verdict(
@@ -252,12 +258,10 @@ def _tested(cell: Comparison, d: Difference, level: float) -> Verdict:
 
 def _seeds_needed(cell: Comparison, d: Difference, level: float) -> int | None:
     """Return the fewest seeds of ours that settle it, or None if theirs are too few for any."""
-    ours = cell.theirs.std if cell.ours.std is None else cell.ours.std
     seeds = np.arange(cell.ours.seeds + 1, MOST_SEEDS + 1)
-    if cell.theirs.std is None:
-        error, df = ours * np.sqrt(1 / seeds + 1 / cell.theirs.seeds), seeds - 1
-    else:
-        error, df = welch(ours, seeds, cell.theirs.std, cell.theirs.seeds)
+    std = d.error / math.sqrt(1 / cell.ours.seeds + 1 / cell.theirs.seeds)
+    error = std * np.sqrt(1 / seeds + 1 / cell.theirs.seeds)
+    df = seeds - 1 + (0 if cell.theirs.std is None else cell.theirs.seeds - 1)
     within = abs(d.value) + d.rounding + stdtrit(df, (1 + EQUIVALENCE) / 2) * error <= cell.margin
     apart = abs(d.value) - d.rounding > stdtrit(df, (1 + level) / 2) * error
     settled = within | apart
@@ -265,8 +269,8 @@ def _seeds_needed(cell: Comparison, d: Difference, level: float) -> int | None:
 
 
 def _images_needed(cell: Comparison, d: Difference, level: float) -> int | None:
-    """Return the images that settle it at best, or None if more images are not to be had."""
-    if cell.images is None:
+    """Return the images that settle it at best, or None if so many are not to be had."""
+    if cell.images is None or cell.most_images is None:
         return None
     within = cell.margin - abs(d.value) - d.rounding
     apart = abs(d.value) - d.rounding
@@ -274,15 +278,16 @@ def _images_needed(cell: Comparison, d: Difference, level: float) -> int | None:
         within / (stdtrit(d.df, (1 + EQUIVALENCE) / 2) * d.error),
         apart / (stdtrit(d.df, (1 + level) / 2) * d.error),
     )
-    return math.ceil(cell.images / shrink**2) if shrink > 0 else None
+    images = math.ceil(cell.images / shrink**2) if shrink > 0 else math.inf
+    return images if images <= cell.most_images else None
 
 
 def _remedy(seeds: int | None, images: int | None) -> str:
-    ways = [f"{seeds} seeds of ours"] if seeds else []
+    ways = [f"about {seeds} seeds of ours"] if seeds else []
     ways += [f"at least {images:,} images"] if images else []
     if not ways:
         return "no number of seeds of ours would settle it: theirs are too few or too coarse"
-    return f"about {' or '.join(ways)} would settle it"
+    return f"{' or '.join(ways)} would settle it"
 
 
 def _beyond(off: float, rounding: float) -> bool:

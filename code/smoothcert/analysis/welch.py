@@ -1,10 +1,9 @@
-"""Differences of two means over seeds, with t intervals (Welch 1947).
+"""Differences of two means over seeds, with t intervals (Student 1908; Welch 1947).
 
 All runs of both sides certify the same images: the error from drawing images is common to both
 and cancels. What is left is the deviation between seeds, on those images; more images do not
-remove it. A side that knows no deviation of its own, as a single run does, is taken to have the
-other's: with s from k seeds, the error of the difference to one run is s * sqrt(1 + 1/k), with
-k - 1 degrees of freedom.
+remove it. Two methods may have different ones (``difference``). A method and its repetition have
+one, and so has a single run, which knows none of its own (``pooled``).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Sample:
     def of(cls, values: Sequence[float]) -> Sample:
         """Return the sample of the metric's values, one a seed."""
         values = np.asarray(values, float)
-        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        std = _std(values) if len(values) > 1 else None
         return cls(float(values.mean()), std, len(values))
 
 
@@ -77,17 +76,32 @@ class Difference:
 
 
 def difference(left: Sample, right: Sample) -> Difference | None:
-    """Return left minus right, or None if no deviation between seeds is known on either side."""
-    value, rounding = left.mean - right.mean, left.rounding + right.rounding
-    if left.std is not None and right.std is not None:
-        error, df = welch(left.std, left.seeds, right.std, right.seeds)
-        return Difference(value, float(error), float(df), rounding)
-    assumed = "left" if left.std is None else "right"
-    known = right if left.std is None else left
-    if known.std is None:
+    """Return left minus right by Welch's method, each side with a deviation of its own.
+
+    A side that knows none is taken to have the other's; None if neither does.
+    """
+    if left.std is None or right.std is None:
+        return pooled(left, right)
+    error, df = welch(left.std, left.seeds, right.std, right.seeds)
+    rounding = left.rounding + right.rounding
+    return Difference(left.mean - right.mean, float(error), float(df), rounding)
+
+
+def pooled(left: Sample, right: Sample) -> Difference | None:
+    """Return left minus right, both sides with one deviation s, or None if neither knows any.
+
+    s^2 is the mean of the sides' variances, weighted by their degrees of freedom; the error is
+    s * sqrt(1/k + 1/m) for k and m seeds. For one run against m it is s * sqrt(1 + 1/m).
+    """
+    known = [(side.seeds - 1, side.std) for side in (left, right) if side.std is not None]
+    if not known:
         return None
-    error = known.std * math.sqrt(1 / left.seeds + 1 / right.seeds)
-    return Difference(value, error, known.seeds - 1, rounding, assumed)
+    df = sum(free for free, _ in known)
+    std = math.sqrt(sum(free * std**2 for free, std in known) / df)
+    error = std * math.sqrt(1 / left.seeds + 1 / right.seeds)
+    assumed = "left" if left.std is None else "right" if right.std is None else None
+    rounding = left.rounding + right.rounding
+    return Difference(left.mean - right.mean, error, df, rounding, assumed)
 
 
 def paired(differences: Sequence[float]) -> Difference:
@@ -96,8 +110,8 @@ def paired(differences: Sequence[float]) -> Difference:
     Its error is that of drawing images; the seeds' own is not in it.
     """
     values = np.asarray(differences, float)
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return Difference(float(values.mean()), float(error), len(values) - 1)
+    error = _std(values) / math.sqrt(len(values))
+    return Difference(float(values.mean()), error, len(values) - 1)
 
 
 def welch(
@@ -108,3 +122,8 @@ def welch(
     spread = a**2 / (np.asarray(left_seeds) - 1) + b**2 / (right_seeds - 1)
     df = np.divide((a + b) ** 2, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
     return np.sqrt(a + b), df
+
+
+def _std(values: np.ndarray) -> float:
+    """Return the sample standard deviation, 0 for equal values, whose mean may be rounded."""
+    return 0.0 if len(values) > 1 and np.ptp(values) == 0 else float(values.std(ddof=1))

@@ -20,6 +20,7 @@ def table(results: Results) -> Table:
             "scale.",
             base.spread_note(results),
             *base.best_note(results, "of a column"),
+            *base.rounding_note(results),
             *base.closing_notes(results),
         ],
         [base.by_sigma(results, Quantity(metrics.ACR), base.radius, ranked=True)],

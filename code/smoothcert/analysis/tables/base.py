@@ -124,6 +124,16 @@ def spread_note(results: Results) -> str:
     return f"± is {several}, and for one seed {single}."
 
 
+def rounding_note(results: Results) -> list[str]:
+    """Return that radii are rounded in some rows and not in others, where that is so."""
+    if len({run.log is None for run in results.experiment.runs}) == 1:
+        return []
+    return [
+        "Radii are as they were written: the published logs' to three digits, which can move the "
+        "ACR by more than its deviation over seeds; the other runs' in full."
+    ]
+
+
 def best_note(results: Results, scope: str) -> list[str]:
     """Return what bold means, where there is anything to compare."""
     if len(results.experiment.rows) == 1:

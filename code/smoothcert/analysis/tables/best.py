@@ -41,7 +41,7 @@ def table(results: Results) -> Table:
             "is made on the very test images, so the more models, the higher it tends to be. "
             "Radii that no model reaches are left out.",
             base.spread_note(results),
-            *(base.best_note(results, "of a column") if len(families) > 1 else []),
+            *base.rounding_note(results),
             *base.closing_notes(results),
         ],
         blocks,
@@ -87,7 +87,8 @@ def _beside(
         [found[name][q][q] if q in found[name] else None for name in families] for q in radii
     ]
     # Without any certified image there is no radius, and hence no column, to show.
-    shown = base.shown(base.percent, columns)
+    # Nothing is bold: no test here allows for the choice among many models.
+    shown = base.shown(base.percent, columns, ranked=False)
     lines = zip(*shown, strict=True) if shown else [()] * len(families)
     return Block(
         "",

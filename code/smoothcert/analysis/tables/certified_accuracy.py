@@ -54,6 +54,7 @@ def table(results: Results) -> Table:
             "agree, so the radius is the largest that n allows.",
             base.spread_note(results),
             *base.best_note(results, "of ACR and of certified accuracy in a column"),
+            *base.rounding_note(results),
             *base.closing_notes(results),
         ],
         blocks,

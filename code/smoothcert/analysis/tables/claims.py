@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smoothcert import files
 from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.evidence import Finding, Outcome, Result, evaluate
 from smoothcert.analysis.experiment import Run
@@ -46,7 +47,7 @@ def table(results: Results) -> Table:
     return Table(
         "claims",
         TABLES["claims"],
-        [*notes, *base.closing_notes(results)],
+        [*notes, *base.rounding_note(results), *base.closing_notes(results)],
         [_summary(judged), _findings(judged)] if judged else [],
         data.assign(**results.protocol),
     )
@@ -73,6 +74,7 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
                     "lambda": run.point.weight,
                     "sigma": run.point.sigma,
                     "seed": run.point.seed,
+                    "configuration": files.digest({**run.point.content, "seed": None}),
                     "metric": quantity.metric,
                     "radius": quantity.radius,
                     "value": value,

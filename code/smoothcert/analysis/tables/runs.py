@@ -49,6 +49,7 @@ def table(results: Results) -> Table:
             f"± is the standard error over the {experiment.images:,} images. The p_A bound is the "
             "lower confidence bound on the probability of the top class under noise: its 5% "
             "quantile and its median over all images.",
+            *base.rounding_note(results),
             *base.closing_notes(results),
         ],
         [Block("", columns, rows)],

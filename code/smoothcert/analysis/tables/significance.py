@@ -52,7 +52,7 @@ def table(results: Results) -> Table:
     return Table(
         "significance",
         TABLES["significance"],
-        [*_notes(results, data), *base.closing_notes(results)],
+        [*_notes(results, data), *base.rounding_note(results), *base.closing_notes(results)],
         blocks,
         data.assign(**results.protocol),
     )

@@ -43,7 +43,7 @@ def table(results: Results) -> Table:
     return Table(
         "sweeps",
         TABLES["sweeps"],
-        [*notes, *base.closing_notes(results)],
+        [*notes, *base.rounding_note(results), *base.closing_notes(results)],
         [_block(results, sweep, [next(best) for _ in sweep.columns]) for sweep in sweeps],
         _data(results, sweeps),
     )
