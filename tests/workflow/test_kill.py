@@ -163,6 +163,7 @@ def test_retraining_after_a_kill_discards_old_rows(whole, tmp_path):
     command = ["certify", model, *CERTIFY, "--output", folder]
     partial = folder / "certificates.tsv.partial"
     kill_within(command, tmp_path / "log", partial, random.Random(3))
+    model.unlink()
     finish("train", *TRAIN, "--seed", "1", "--output", tmp_path, log=tmp_path / "log")
     log = finish(*command, log=tmp_path / "log")
     assert "set aside" in log
