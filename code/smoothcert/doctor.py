@@ -20,7 +20,7 @@ from smoothcert import config, cost, datasets, gpus
 from smoothcert.analysis import published_logs
 from smoothcert.config import Config, Experiment
 from smoothcert.errors import UserError
-from smoothcert.smoothing import modes
+from smoothcert.smoothing import cpu, modes
 from smoothcert.smoothing.bounds import largest_radius
 from smoothcert.smoothing.protocol import Protocol
 
@@ -97,15 +97,13 @@ class Machine:
     @classmethod
     def here(cls) -> Machine:
         """Return this machine."""
-        import openvino
-
         affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
         return cls(
             cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             gpus=gpus.count(),
             compiler=any(map(shutil.which, [os.environ.get("CC", "gcc"), "clang"])),
-            bf16="BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+            bf16=cpu.has_bf16(),
             free=shutil.disk_usage(".").free,
         )
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -208,3 +211,19 @@ def test_a_compiler_that_fails_is_one_line():
         engine.votes(torch.rand(1, 28, 28), 0, 5)
     assert "gcc" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_signals_are_handled_after_several_engines():
+    """Several cores of OpenVINO's left a stack for signal handlers that was no longer there."""
+    program = """
+import signal, subprocess, sys, torch
+from smoothcert import models
+from smoothcert.smoothing import backends
+signal.signal(signal.SIGCHLD, lambda *_: None)
+network = models.build(models.Specification("lenet", 1, 28, 10, (0.5,), (0.25,)))
+for _ in range(2):
+    engine = backends.build(network, 0.5, torch.device("cpu"), "openvino", "auto")
+del engine
+subprocess.run([sys.executable, "-c", "import time; time.sleep(0.1)"], check=True)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
-from smoothcert.smoothing import noise, protocol
+from smoothcert.smoothing import cpu, noise, protocol
 
 if TYPE_CHECKING:
     import openvino
@@ -92,16 +92,14 @@ class OpenVino:
         import openvino
 
         self.version = openvino.__version__.split("-")[0]
-        core = openvino.Core()
-        native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.precision = _resolve(precision, native, "this CPU")
+        self.precision = _resolve(precision, cpu.has_bf16(), "this CPU")
         self.device = device
         self.streams = torch.get_num_threads()
         self._sigma = np.float32(sigma)
         specification = classifier.specification
         shape = _shape(self.chunk, classifier)
         try:
-            compiled = core.compile_model(
+            compiled = cpu.core().compile_model(
                 _converted(classifier.to(device).eval(), shape),
                 "CPU",
                 {
