@@ -3,12 +3,12 @@
     python benchmarks/sampling.py            # LeNet, ResNet-20, ResNet-110; ResNet-50 on a GPU
     python benchmarks/sampling.py lenet --repeats 9 --threads 1
 
-The plain loop is what a user writes with torch's defaults (on a GPU, TF32 in convolutions, and
-no demand for equal sums): one image at a time, batches of
-1,000, float32, votes copied to the host and counted there one by one. The sides run in turn, A B
-C A B C; each ratio is that of two neighbours in time. Networks have random weights, on which the
-time does not depend, but for the agreement of bf16 with fp32, vote by vote: that is measured
-after a short training on scikit-learn's digits, because random networks are full of near ties.
+The plain loop is what a user writes with torch's defaults (on a GPU, TF32 in convolutions, and no
+demand for equal sums): one image at a time, batches of 1,000, float32, votes copied to the host
+and counted there one by one. The sides run in turn, A B C A B C; each ratio is that of two
+neighbours in time. Networks have random weights, on which the time does not depend, but for the
+agreement of bf16 with fp32, vote by vote: that is measured after a short training on
+scikit-learn's digits, because random networks are full of near ties.
 """
 
 from __future__ import annotations

@@ -157,13 +157,12 @@ def radius_cap(experiment: Experiment) -> Findings:
     if not listed:
         return
     sigma = max(listed, key=lambda sigma: listed[sigma] / sigma)
-    radius = listed[sigma]
+    radius, cap = listed[sigma], modes.of(protocol, sigma).largest_radius(sigma)
     enough = math.ceil(math.log(protocol.alpha) / math.log(ndtr(radius / sigma)))
     yield Finding(
         "warning",
-        f"n {protocol.n} caps radii at {modes.of(protocol, sigma).largest_radius(sigma):.2f} for "
-        f"sigma {sigma:.2f}, below radius {radius:.2f} of the tables; set certification.n to "
-        f"{enough} or more",
+        f"n {protocol.n} caps radii at {cap:.2f} for sigma {sigma:.2f}, below radius {radius:.2f} "
+        f"of the tables; set certification.n to {enough} or more",
     )
 
 
@@ -184,8 +183,7 @@ def comparability(experiment: Experiment) -> Findings:
     ours, theirs = [], []
     same = [Protocol(subset=one).indices(images) for one in subsets]
     # The published logs, where an experiment has them, tell what was published on any subset.
-    logs = any(run.log for run in experiment.runs())
-    if not logs and protocol.indices(images) not in same:
+    if not _has_logs(experiment) and protocol.indices(images) not in same:
         ours.append(f"subset {protocol.subset}")
         sources = (f"{subset} ({source})" for subset, source in subsets.items())
         theirs.append(f"subset {' or '.join(sources)}")
@@ -306,15 +304,14 @@ def downloads(settings: Config, machine: Machine) -> Findings:
     Find those that nobody can download. Only runs that are no log need their data set.
     """
     data_dir = Path(settings.data_dir)
-    runs = [run for experiment in settings.experiments for run in experiment.runs()]
-    for name in dict.fromkeys(run.point.dataset for run in runs if not run.log):
+    for name in dict.fromkeys(point.dataset for point in config.points(settings)):
         yield from _download(name, data_dir, "data_dir")
-    if any(run.log for run in runs) and not published_logs.folder(data_dir).is_dir():
+    folder = published_logs.folder(data_dir)
+    if _names(settings, _has_logs) and not folder.is_dir():
         yield Finding(
             "note",
-            f"the published logs are not in {published_logs.folder(data_dir)} and will be "
-            f"downloaded; without a network, set {published_logs.VARIABLE} to a folder that holds "
-            "them",
+            f"the published logs are not in {folder} and will be downloaded; without a network, "
+            f"set {published_logs.VARIABLE} to a folder that holds them",
         )
 
 
@@ -396,6 +393,10 @@ def disk(settings: Config, machine: Machine) -> Findings:
 
 def _names(settings: Config, concerned: Callable[[Experiment], bool]) -> list[str]:
     return [experiment.name for experiment in settings.experiments if concerned(experiment)]
+
+
+def _has_logs(experiment: Experiment) -> bool:
+    return any(run.log for run in experiment.runs())
 
 
 def _on_gpu(settings: Config, machine: Machine) -> bool:

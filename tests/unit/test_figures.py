@@ -389,6 +389,12 @@ class TestCost:
             assert own["seconds_std"] == pytest.approx(np.std(seconds, ddof=1))
         assert set(data["devices"]) == {"cpu (Imagined, 1 thread)"}
 
+    def test_no_bar_is_cut_off(self, load):
+        content = load(sigmas=[0.5])
+        data = cost.measure(content).assign(seconds_mean=[30.0, 40.0], seconds_std=[1.0, 15.0])
+        panel = cost.draw(content, data).axes[0]
+        assert panel.get_xlim()[1] > 55
+
     @pytest.mark.parametrize(
         ("times", "unit", "scale"),
         [

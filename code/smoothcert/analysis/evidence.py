@@ -1,6 +1,7 @@
 """What our runs say of the papers' claims.
 
-A claim is *supported* if the 95% interval of each of its differences lies on the claimed side;
+A claim is *supported* if the 95% interval of each of its differences lies on the claimed side (of
+an equality, the 90% interval within the threshold; of a steady metric, that of its deviation);
 *contradicted* if that of any lies on the other side, at a level raised by their number, since one
 of many does so by chance (Bonferroni); *undecided* between the two. Differences are Welch's over
 seeds; where each side has a single run, over paired images, which leaves the seeds' error out, and

@@ -57,21 +57,25 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
         for index, row in tidy.rows(content, at_sigma):
             own = tidy.of(row, at_sigma)
             style.points(panel, "time", "acr", own, style.marker_style(index))
-        _time_axis(panel, data["time_mean"], unit)
+        _time_axis(panel, data["time_mean"], data["time_std"], unit)
         style.sigma_title(panel, sigma)
         if style.first_column(panel):
             panel.set_ylabel("ACR")
     return figure
 
 
-def _time_axis(panel: Axes, times: pd.Series, unit: str) -> None:
-    """Let the axis, the same in all panels, begin at 0 where the times have one magnitude."""
+def _time_axis(panel: Axes, times: pd.Series, deviations: pd.Series, unit: str) -> None:
+    """Let the axis, the same in all panels, begin at 0 where the times have one magnitude.
+
+    It ends beyond the longest time with its deviation, NaN where that is not known.
+    """
     panel.set_xlabel(f"Training time, {unit}")
+    longest = (times + deviations.fillna(0)).max()
     if times.max() < 10 * times.min():
-        panel.set_xlim(0, 1.15 * times.max())
+        panel.set_xlim(0, 1.1 * longest)
         return
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlim(times.min() / 1.5, 1.5 * times.max())
+    panel.set_xlim(times.min() / 1.5, 1.5 * longest)

@@ -26,9 +26,8 @@ TABLES = {
 def write_tables(manifest: Path, folder: Path) -> None:
     """Write the tables of ``manifest`` into ``folder``: TABLES x TABLE_FORMATS.
 
-    Every experiment gets every table; one that has nothing to show says so. Each certificate table
-    is read once. Raises UserError if the manifest or a run's file is missing, damaged or of another
-    protocol.
+    Every experiment gets every table; one that has nothing to show says so. Raises UserError if the
+    manifest or a run's file is missing, damaged or of another protocol.
     """
     from smoothcert.analysis import experiment, measurement, render
 
