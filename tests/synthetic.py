@@ -44,6 +44,9 @@ SWEEP = [
 ]
 """Methods of which one has several values of lambda, m and form."""
 
+FAR_APART = [{"method": "gaussian"}, {"method": "consistency", "lambda": 50}]
+"""Methods that differ a lot."""
+
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
     """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.

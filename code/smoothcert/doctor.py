@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scipy.special import ndtr
 
-from smoothcert import config, cost, datasets, gpus
+from smoothcert import config, cost, datasets, gpus, published
 from smoothcert.analysis import published_logs
 from smoothcert.config import Config, Experiment
 from smoothcert.errors import UserError
@@ -40,7 +40,7 @@ PUBLISHED_SUBSETS = {
     },
     "imagenet": {"every-100": "Cohen et al. 2019, Jeong & Shin 2020"},
 }
-PUBLISHED_VOTES = {"n0": 100, "n": 100_000, "alpha": 0.001}
+PUBLISHED_VOTES = {"n0": published.N0, "n": 100_000, "alpha": 0.001}
 PUBLISHED_STEP = 0.25
 
 # Where torchvision keeps what it downloads, below data_dir.
@@ -187,10 +187,10 @@ def comparability(experiment: Experiment) -> Findings:
         ours.append(f"subset {protocol.subset}")
         sources = (f"{subset} ({source})" for subset, source in subsets.items())
         theirs.append(f"subset {' or '.join(sources)}")
-    for key, published in PUBLISHED_VOTES.items():
-        if getattr(protocol, key) != published:
+    for key, votes in PUBLISHED_VOTES.items():
+        if getattr(protocol, key) != votes:
             ours.append(f"{key} {getattr(protocol, key)}")
-            theirs.append(f"{key} {published}")
+            theirs.append(f"{key} {votes}")
     if protocol.mode == "staged":
         ours.append(f"mode {protocol.mode}")
         theirs.append("mode fixed")

@@ -23,6 +23,9 @@ COLUMNS = (
     "alpha", "radii", "value", "std", "seeds", "table", "note",
 )  # fmt: skip
 
+N0 = 100
+"""Votes that choose the class: the same in all publications, so that no column holds it."""
+
 SELECTION = ("best_of", "best_at")
 """Keys of the settings that say how the run was chosen, not how it was trained."""
 

@@ -42,10 +42,15 @@ class TestCompare:
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
-    @pytest.mark.parametrize("seeds", [1, 4], ids=["one seed each", "one seed on one side"])
-    def test_over_images_is_the_paired_test(self, runs, seeds):
-        found = differences.compare(value(runs[1, :seeds]), value(runs[0, :1]))
-        expected = stats.ttest_rel(runs[1, :seeds].mean(0), runs[0, 0])
+    def test_a_single_seed_borrows_the_others_deviation(self, runs):
+        found = differences.compare(value(runs[1]), value(runs[0, :1]))
+        expected = stats.ttest_ind(runs[1].mean(1), runs[0, :1].mean(1))
+        assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
+        assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
+
+    def test_two_single_seeds_take_the_paired_test_over_images(self, runs):
+        found = differences.compare(value(runs[1, :1]), value(runs[0, :1]))
+        expected = stats.ttest_rel(runs[1, 0], runs[0, 0])
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
@@ -79,6 +84,11 @@ class TestLeaders:
 
     def test_the_next_decides_not_the_lowest(self):
         assert differences.leaders([[self.low, self.high, self.close]]) == [None]
+
+    def test_two_single_seeds_lead_nothing(self, runs):
+        pair = [value(runs[1, :1] + 9), value(runs[0, :1])]
+        assert differences.p_value(differences.compare(*pair)) < 1e-9
+        assert differences.leaders([pair]) == [None]
 
     def test_alone_it_leads_nothing(self):
         assert differences.leaders([[self.high], [None, self.high, None]]) == [None, None]

@@ -121,3 +121,14 @@ def test_images_of_another_size_are_refused(arch):
     sized(arch)
     with pytest.raises(UserError, match="choose another arch"):
         sized(arch, more=1)
+
+
+def test_a_network_states_its_size(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("SIZE = 4 * 8\n")
+    monkeypatch.setattr(models, "__path__", [str(tmp_path)])
+    with pytest.raises(UserError, match=r"mine.py does not state the height .* as SIZE = 32"):
+        models.refuse_other_size("mine", 32)
+    (tmp_path / "mine.py").write_text('"""Mine."""\n\nSIZE = 32\n')
+    models.refuse_other_size("mine", 32)
+    with pytest.raises(UserError, match="arch mine takes images of 32x32 pixels, not 28x28"):
+        models.refuse_other_size("mine", 28)

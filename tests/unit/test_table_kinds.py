@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
-from synthetic import SWEEP, rows, write_experiment, written
+from synthetic import FAR_APART, SWEEP, rows, write_experiment, written
 
 from smoothcert import files
 from smoothcert.analysis.tables import write_tables
@@ -91,17 +91,20 @@ class TestSignificance:
             assert_allclose([row["low"], row["high"]], interval, rtol=1e-6)
             assert row["error_over"] == ("seeds" if len(seeds) > 1 else "images")
 
-    def test_one_seed_is_compared_with_the_mean_image_of_several(self, folder):
+    def test_one_seed_borrows_the_deviation_of_several(self, folder):
         methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 5, "seeds": [0]}]
         tables = written(folder, methods=methods, sigmas=[0.5])
         runs = pd.read_csv(tables / "runs.csv").groupby("label")["folder"]
         several, single = (
-            sum(radii(Path(run)) for run in runs.get_group(label)) / count
-            for label, count in (("Gaussian", 3), ("Consistency", 1))
+            [radii(Path(run)).mean() for run in runs.get_group(label)]
+            for label in ("Gaussian", "Consistency")
         )
         row = pd.read_csv(tables / "significance.csv").iloc[0]
-        assert row["p"] == pytest.approx(stats.ttest_rel(single, several).pvalue, rel=1e-6)
-        assert (row["error_over"], row["seeds"], row["other_seeds"]) == ("images", 1, 3)
+        # Student's test knows no deviation of a single value either.
+        assert row["p"] == pytest.approx(stats.ttest_ind(single, several).pvalue, rel=1e-6)
+        assert (row["error_over"], row["seeds"], row["other_seeds"]) == ("seeds", 1, 3)
+        text = (tables / "significance.md").read_text(encoding="utf-8")
+        assert "a single seed is taken to deviate as the other side's do" in text
 
     def test_adjusts_over_the_whole_table(self, folder):
         data = pd.read_csv(written(folder, methods=SWEEP) / "significance.csv").dropna()
@@ -110,8 +113,11 @@ class TestSignificance:
         assert (data["p_holm"] >= data["p"]).all()
 
     def test_says_what_the_error_leaves_out(self, folder):
-        text = (written(folder, seeds=[3]) / "significance.md").read_text(encoding="utf-8")
+        tables = written(folder, seeds=[3], methods=FAR_APART)
+        text = (tables / "significance.md").read_text(encoding="utf-8")
         assert "leaves out the deviation between seeds" in text
+        assert (pd.read_csv(tables / "significance.csv")["p_holm"] < 0.05).any()
+        assert "**" not in text
 
     def test_one_method_has_nothing_to_differ_from(self, folder):
         tables = written(folder, methods=[{"method": "gaussian"}])

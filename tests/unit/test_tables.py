@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import SWEEP, rows, write_experiment, written
+from synthetic import FAR_APART, SWEEP, rows, write_experiment, written
 
 from smoothcert import files
 from smoothcert.analysis import tables as package
@@ -260,6 +260,13 @@ class TestLayout:
             text = (tables / f"{name}.md").read_text(encoding="utf-8")
             assert "Bold" not in text
             assert "**" not in text
+
+    def test_single_seeds_are_never_bold(self, folder):
+        tables = written(folder, seeds=[7], methods=FAR_APART)
+        for name in TABLES:
+            assert "**" not in (tables / f"{name}.md").read_text(encoding="utf-8")
+        text = (tables / "acr.md").read_text(encoding="utf-8")
+        assert "Nothing is bold: single seeds tell models apart, but not methods." in text
 
     def test_one_seed_shows_its_standard_error(self, folder):
         tables = written(folder, seeds=[7])

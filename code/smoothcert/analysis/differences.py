@@ -1,9 +1,10 @@
 """Whether two methods of an experiment differ: tests, and the adjustment for many of them.
 
-All runs of an experiment certify the same images. Where both sides have several seeds, Welch's t
-test compares the means of their seeds, and holds for those images. Where one side has a single
-seed, its deviation between seeds is not known: a paired t test over the images takes its place,
-which leaves that deviation out.
+All runs of an experiment certify the same images. Welch's t test compares the means of their
+seeds, and holds for those images; a single seed is taken to deviate as the other side's do. Two
+single seeds tell no deviation: a paired t test over the images takes its place, and tells one
+model from another. It does not tell methods apart: among the published logs of MNIST it finds 51
+of 120 pairs of seeds of one method to differ at the 5% level.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LEVEL = 0.05
 
 def over_seeds(a: Value, b: Value) -> bool:
     """Return whether two values are compared over seeds, and not over images."""
-    return min(a.seeds, b.seeds) > 1
+    return max(a.seeds, b.seeds) > 1
 
 
 def compare(a: Value, b: Value) -> Difference | None:
@@ -61,6 +62,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def leaders(columns: Sequence[Sequence[Value | None]]) -> list[int | None]:
     """Return for each column the row whose mean is significantly above the next highest, or None.
 
+    Two single seeds never do: see above.
+
     The p-values are adjusted for the number of columns. For the number of rows they need not be:
     the test of the highest against the next at a two-sided level keeps that level, however many
     there are, if they scatter alike (Hung and Fithian 2019).
@@ -71,8 +74,8 @@ def leaders(columns: Sequence[Sequence[Value | None]]) -> list[int | None]:
         present = [i for i, value in enumerate(column) if value is not None]
         first, *others = sorted(present, key=lambda i: -column[i].mean)
         best.append(first)
-        p_values.append(
-            p_value(compare(column[first], column[others[0]])) if others else float("nan")
-        )
+        pair = [column[i] for i in (first, *others[:1])]
+        testable = len(pair) == 2 and over_seeds(*pair)
+        p_values.append(p_value(compare(*pair)) if testable else float("nan"))
     significant = holm(p_values) < LEVEL
     return [i if sure else None for i, sure in zip(best, significant, strict=True)]

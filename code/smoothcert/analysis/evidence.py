@@ -3,14 +3,13 @@
 A claim is *supported* if the 95% interval of each of its differences lies on the claimed side (of
 an equality, the 90% interval within the threshold; of a steady metric, that of its deviation);
 *contradicted* if that of any lies on the other side, at a level raised by their number, since one
-of many does so by chance (Bonferroni); *undecided* between the two. Differences are Welch's over
-seeds; where each side has a single run, over paired images, which leaves the seeds' error out, and
-the reason says so.
+of many does so by chance (Bonferroni); *undecided* between the two, and where each side has a
+single run. Differences are Welch's over seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -22,11 +21,8 @@ from scipy.special import chdtri
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
-from smoothcert.analysis.welch import Difference, Sample, difference, paired
+from smoothcert.analysis.welch import Difference, Sample, difference
 from smoothcert.published import same
-
-ImageValues = Callable[[dict[str, Any]], np.ndarray]
-"""Returns the values (images,) whose mean is ``value``, for a row of the table of runs."""
 
 
 @dataclass(frozen=True)
@@ -57,31 +53,25 @@ class Result:
     findings: tuple[Finding, ...]
 
 
-def evaluate(claim: Claim, runs: pd.DataFrame, image_values: ImageValues | None = None) -> Result:
+def evaluate(claim: Claim, runs: pd.DataFrame) -> Result:
     """Return what the runs of the claim's data set and network say of it.
 
     ``runs`` has a row a run and metric with the columns method, lambda, sigma, seed, metric, radius
     and value, and others by which cells may name settings; if it has the column configuration, only
-    runs that share one are averaged. All are of one protocol. With
-    ``image_values``, two single runs are compared over their images.
+    runs that share one are averaged. All are of one protocol.
     """
     pairs = [
         (comparison, right, sigma)
         for comparison in claim.comparisons
         for right, sigma in product(comparison.right, comparison.sigmas)
     ]
-    findings = tuple(_finding(*pair, len(pairs), runs, image_values) for pair in pairs)
+    findings = tuple(_finding(*pair, len(pairs), runs) for pair in pairs)
     outcomes = {finding.outcome for finding in findings}
     return Result(claim, next(o for o in Outcome if o in outcomes), findings)
 
 
 def _finding(
-    comparison: Comparison,
-    right: Cell,
-    sigma: float,
-    count: int,
-    runs: pd.DataFrame,
-    image_values: ImageValues | None,
+    comparison: Comparison, right: Cell, sigma: float, count: int, runs: pd.DataFrame
 ) -> Finding:
     def found(outcome: Outcome, reason: str, **more: Any) -> Finding:
         return Finding(comparison, comparison.left, right, sigma, outcome, reason, **more)
@@ -100,19 +90,13 @@ def _finding(
             )
         sides.append(rows)
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
-    single = ours.seeds == theirs.seeds == 1
-    if single and image_values:
-        over = paired(_values(sides[0][0], image_values) - _values(sides[1][0], image_values))
-    else:
-        over = difference(ours, theirs)
-    if over is None or (single and comparison.relation == "steady"):
+    over = difference(ours, theirs)
+    if over is None:
         return found(Outcome.UNDECIDED, "one run on each side: no deviation between seeds is known")
     if not over.has_error:
         return found(Outcome.UNDECIDED, "all runs give one number, which tells no deviation")
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
-    if single:
-        basis = "one seed each, over paired images: the seeds' own error is left out"
-    elif over.assumed:
+    if over.assumed:
         basis += ", both taken to have one deviation"
     level = EQUIVALENCE if comparison.relation == "equal" else DIFFERENCE
     outcome = Outcome.SUPPORTED
@@ -120,6 +104,10 @@ def _finding(
         level = 1 - (1 - DIFFERENCE) / count
         refuted = _surplus(comparison, over, ours, theirs, level)[1] < 0
         outcome = Outcome.CONTRADICTED if refuted else Outcome.UNDECIDED
+    if comparison.relation == "steady":
+        low, high = _deviation(ours, theirs, level)
+        allowed = comparison.threshold * abs(over.value)
+        basis += f"; a deviation of {low:.2g} to {high:.2g}, against {allowed:.2g}"
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
@@ -145,12 +133,7 @@ def _rows(
     by_seed = {row["seed"]: row for row in abstained}
     for row in rows:
         if added := by_seed.get(row["seed"]):
-            yield row | {"value": row["value"] + added["value"], "added": added}
-
-
-def _values(row: dict[str, Any], image_values: ImageValues) -> np.ndarray:
-    values = np.asarray(image_values(row), float)
-    return values + _values(row["added"], image_values) if "added" in row else values
+            yield row | {"value": row["value"] + added["value"]}
 
 
 def _surplus(

@@ -128,7 +128,9 @@ def _comparison(
     on_ours = log is not None and log.seeds == number.seeds
     theirs = log if on_ours else verdicts.printed(number)
     subset = number.subset if on_ours else protocol.subset
-    differs = verdicts.differences(number, subset, protocol.n, protocol.alpha, cell.settings)
+    differs = verdicts.differences(
+        number, subset, protocol.n0, protocol.n, protocol.alpha, cell.settings
+    )
     if protocol.mode == "staged":
         differs += ("mode (ours staged, theirs fixed)",)
     return Comparison(

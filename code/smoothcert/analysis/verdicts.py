@@ -121,7 +121,7 @@ def printed(entry: Entry) -> Sample:
 
 
 def differences(
-    entry: Entry, subset: str, n: int, alpha: float, settings: Mapping[str, Any]
+    entry: Entry, subset: str, n0: int, n: int, alpha: float, settings: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Return what makes our runs incomparable to an entry, in words; empty if nothing does.
 
@@ -129,7 +129,12 @@ def differences(
     A setting that the entry does not tell is not compared. Where theirs was computed from logs
     on our very subset, pass ``entry.subset``.
     """
-    pairs = {"subset": (subset, entry.subset), "n": (n, entry.n), "alpha": (alpha, entry.alpha)}
+    pairs = {
+        "subset": (subset, entry.subset),
+        "n0": (n0, published.N0),
+        "n": (n, entry.n),
+        "alpha": (alpha, entry.alpha),
+    }
     for key, value in entry.settings.items():
         if key not in published.SELECTION:
             pairs[key] = (settings.get(key), value)

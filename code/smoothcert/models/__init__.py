@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import pkgutil
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,13 +56,16 @@ def names() -> list[str]:
 def refuse_other_size(arch: str, size: int) -> None:
     """Raise UserError if an architecture does not take images of ``size`` x ``size`` pixels.
 
-    Its module is read, not imported, which would load torch: it states ``SIZE`` as a number.
+    Its module is read, not imported, which would load torch.
     """
-    module = ast.parse(Path(__path__[0], f"{arch}.py").read_text(encoding="utf-8"))
-    stated = {
-        ast.unparse(one.targets[0]): one.value for one in module.body if isinstance(one, ast.Assign)
-    }
-    taken = ast.literal_eval(stated["SIZE"])
+    path = Path(__path__[0], f"{arch}.py")
+    stated = re.search(r"^SIZE = (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    if not stated:
+        raise UserError(
+            f"{path} does not state the height and width that it takes; write them in a line of "
+            "its own, as SIZE = 32"
+        )
+    taken = int(stated[1])
     if size != taken:
         raise UserError(
             f"arch {arch} takes images of {taken}x{taken} pixels, not {size}x{size}; choose "

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import curves, style, tidy
+from smoothcert.published import N0
 
 OURS = "ours"
 
@@ -31,7 +32,7 @@ def measure(content: Experiment) -> pd.DataFrame:
     ours, published = tidy.counted(content, parts), list(_published(content))
     if not published:
         return ours
-    # What is not published, as n0, is missing: whole numbers must allow for it.
+    # Where n is not known, it is missing: whole numbers must allow for it.
     kinds = dict.fromkeys(("seeds", "images", "n0", "n"), "Int64") | {"std": float}
     return pd.concat([ours, pd.DataFrame(published)], ignore_index=True).astype(kinds)
 
@@ -74,6 +75,7 @@ def _published(content: Experiment) -> Iterator[dict[str, Any]]:
                         key: number[key]
                         for key in ("radius", "std", "seeds", "subset", "images", "n", "alpha")
                     },
+                    "n0": N0,
                 }
 
 
@@ -89,7 +91,7 @@ def _series(
         title=[_title(content, point) for point in published.to_dict("records")]
     )
     for (title, source, *protocol), points in named.groupby(
-        ["title", "source", "subset", "n", "alpha"], sort=False, dropna=False
+        ["title", "source", "subset", "n0", "n", "alpha"], sort=False, dropna=False
     ):
         if title not in titles:
             titles.append(title)
@@ -106,11 +108,13 @@ def _title(content: Experiment, point: Mapping[str, Any]) -> str:
     return point["label"]
 
 
-def _differences(content: Experiment, subset: str, n: float, alpha: float) -> list[str]:
+def _differences(content: Experiment, subset: str, n0: int, n: float, alpha: float) -> list[str]:
     """Return what keeps published numbers from being compared with ours, in words."""
     protocol, words = content.protocol, []
     if subset != protocol.subset:
         words.append(f"subset {subset}")
+    if n0 != protocol.n0:
+        words.append(f"n₀ = {n0}")
     if n != protocol.n:
         words.append(f"n = {n:,.0f}" if pd.notna(n) else "n unknown")
     if alpha != protocol.alpha:

@@ -138,6 +138,8 @@ def best_note(results: Results, scope: str) -> list[str]:
     """Return what bold means, where there is anything to compare."""
     if len(results.experiment.rows) == 1:
         return []
+    if _seeds(results)[1] == 1:
+        return ["Nothing is bold: single seeds tell models apart, but not methods."]
     return [
         f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
         f"{differences.LEVEL:.0%} level ({test_note(results)}; adjusted by Holm's method for the "
@@ -146,15 +148,11 @@ def best_note(results: Results, scope: str) -> list[str]:
 
 
 def test_note(results: Results) -> str:
-    """Return by which test cells are compared."""
+    """Return by which test cells of several seeds are compared."""
     over_seeds = "Welch's t test over seeds, on these images"
-    over_images = "paired t test over images, which leaves out the deviation between seeds"
-    fewest, most = _seeds(results)
-    if fewest > 1:
+    if _seeds(results)[0] > 1:
         return over_seeds
-    if most == 1:
-        return over_images
-    return f"{over_seeds}; where one side has a single seed, {over_images}"
+    return f"{over_seeds}; a single seed is taken to deviate as the other side's do"
 
 
 def _seeds(results: Results) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ import pandas as pd
 from smoothcert import files
 from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.evidence import Finding, Outcome, Result, evaluate
-from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import TABLES, base
@@ -33,13 +31,13 @@ def table(results: Results) -> Table:
     ]
     radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
     runs = _runs(results, sorted(radii))
-    judged = [evaluate(claim, runs, _image_values(content.runs)) for claim in found]
+    judged = [evaluate(claim, runs) for claim in found]
     data = pd.DataFrame([row for one in judged for row in _rows(one)], columns=COLUMNS)
     notes = (
         [
             "Supported: the 95% interval of every difference lies on the claimed side. "
             "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
-            "neither. The words are ours.",
+            "neither, or one seed each. The words are ours.",
         ]
         if judged
         else ["No claim of the papers is about this data set and network."]
@@ -78,23 +76,9 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
                     "metric": quantity.metric,
                     "radius": quantity.radius,
                     "value": value,
-                    "run": run,
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _image_values(runs: tuple[Run, ...]) -> Callable[[dict[str, Any]], np.ndarray]:
-    """Return what gives the values of all images behind a row of the table of runs."""
-
-    def values(row: dict[str, Any]) -> np.ndarray:
-        radius = row["radius"]
-        at = np.array([] if radius is None or math.isnan(radius) else [radius])
-        all_values = metrics.image_values(row["run"].read_certificates(), at)
-        wanted = [quantity.metric for quantity in metrics.quantities(at)].index(row["metric"])
-        return all_values[:, wanted]
-
-    return values
 
 
 def _summary(judged: list[Result]) -> Block:

@@ -96,7 +96,10 @@ def _line(
     for number, (_, show) in zip(found, SHOWN.values(), strict=True):
         known = not math.isnan(number["p"])
         cells += [
-            Cell(base.minus(show(number["difference"])), best=number["p_holm"] < LEVEL),
+            Cell(
+                base.minus(show(number["difference"])),
+                best=number["p_holm"] < LEVEL and number["error_over"] == "seeds",
+            ),
             Cell(" to ".join(base.minus(show(number[end])) for end in ("low", "high")))
             if known
             else base.ABSENT,
@@ -114,14 +117,30 @@ def _line(
 def _notes(results: Results, data: pd.DataFrame) -> list[str]:
     if data.empty:
         return ["There are no two methods at one noise level to compare."]
-    tested = data["p"].notna()
+    tested, over = data["p"].notna(), set(data["error_over"])
+    tests = [base.test_note(results)] if "seeds" in over else []
+    tests += ["a paired t test over images between two single seeds"] if "images" in over else []
     return [
         "The first method's mean minus the second's, accuracies in percentage points, with the "
         f"{1 - LEVEL:.0%} interval of the difference and the two-sided p-value of no difference "
-        f"({base.test_note(results)}), as it is and adjusted by Holm's method for all "
+        f"({'; '.join(tests)}), as it is and adjusted by Holm's method for all "
         f"{tested.sum():,} tests of this table.",
-        f"Bold: significant at the {LEVEL:.0%} level after the adjustment. What is bold in other "
-        "tables is adjusted for their columns alone.",
+        *(
+            [
+                f"Bold: significant over seeds at the {LEVEL:.0%} level after the adjustment. What "
+                "is bold in other tables is adjusted for their columns alone."
+            ]
+            if "seeds" in over
+            else []
+        ),
+        *(
+            [
+                "The test over images leaves out the deviation between seeds: it tells the two "
+                "models apart, but not the methods, and nothing is bold."
+            ]
+            if "images" in over
+            else []
+        ),
         *([] if tested.all() else ["A dash: the values do not vary, so there is no error."]),
     ]
 
