@@ -47,6 +47,15 @@ SWEEP = [
 FAR_APART = [{"method": "gaussian"}, {"method": "consistency", "lambda": 50}]
 """Methods that differ a lot."""
 
+PUBLISHED = {
+    "dataset": "cifar10",
+    "arch": "resnet110",
+    "certification": {"subset": "every-20", "n": 1000},
+    "seeds": [0],
+    "published": {"source": "salman2019", "table": "best_models/cifar10/cohen"},
+}
+"""Changes that name published accuracies of Gaussian training."""
+
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
     """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
-from synthetic import CONFIGURATION, write_experiment
+from synthetic import CONFIGURATION, PUBLISHED, write_experiment
 
 from smoothcert import config, files, records
 from smoothcert.analysis import experiment, figures, metrics
@@ -32,15 +32,6 @@ from smoothcert.analysis.figures import (
     training,
 )
 from smoothcert.smoothing.bounds import largest_radius
-
-PUBLISHED = {
-    "dataset": "cifar10",
-    "arch": "resnet110",
-    "certification": {"subset": "every-20", "n": 1000},
-    "seeds": [0],
-    "published": {"source": "salman2019", "table": "best_models/cifar10/cohen"},
-}
-"""An experiment that names published accuracies."""
 
 GAUSSIAN = {"method": "gaussian"}
 SWEPT = {"method": "consistency", "label": "Swept", "lambda": [10, 1, 5]}

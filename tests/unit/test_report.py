@@ -336,16 +336,6 @@ def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
     assert (commands["train"], commands["import-logs"]) == (3, 1)
 
 
-def test_published_points_stand_on_the_page(tmp_path):
-    assert 'id="figure-certified_accuracy"' not in write(output=tmp_path / "index.html")
-    content = files.read_json(FOLDER / "experiment.json")
-    number = {"metric": "certified_accuracy", "radius": 0.25, "printed": "0.5", "source": "them"}
-    manifest = tmp_path / "experiment.json"
-    files.write_json(manifest, {**content, "published": [{"numbers": [number]}]})
-    page = write(manifest, tmp_path / "index.html")
-    assert 'id="figure-certified_accuracy"' in section(page, "figures")
-
-
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic import write_experiment
+from synthetic import PUBLISHED, write_experiment
 
 from smoothcert.analysis import experiment, metrics
 from smoothcert.analysis.figures import draw_figures
@@ -260,6 +260,30 @@ class TestCurves:
         drawn = chart.locator("svg.marks").bounding_box()["width"]
         assert drawn > 2 * before
         assert drawn == pytest.approx(chart.bounding_box()["width"], abs=20)
+
+
+class TestPublishedPoints:
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        """Return the working directory of a report with published accuracies."""
+        methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 5}]
+        methods[1]["published"] = "none"
+        build(tmp_path, **PUBLISHED, methods=methods)
+        return tmp_path
+
+    def test_a_ring_tells_its_source(self, opened):
+        page = opened(charts=False)
+        chart = page.locator("#curve-panels .chart").nth(1)
+        rings = chart.locator("svg.marks .mark-symbol path[fill=transparent]")
+        expect(rings).to_have_count(5)
+        assert "Rings: published numbers" in page.locator("#curves + p").inner_text()
+        chart.scroll_into_view_if_needed()
+        rings.nth(1).hover()
+        tooltip = page.locator("#vg-tooltip-element")
+        expect(tooltip).to_contain_text("salman2019, subset all, n = 100,000")
+        expect(tooltip).to_contain_text("54.91%")
+        box(page, "Gaussian").uncheck()
+        expect(rings).to_have_count(0)
 
 
 def test_a_bar_tells_its_share(opened):

@@ -6,7 +6,7 @@ import base64
 
 import numpy as np
 import pytest
-from synthetic import write_experiment
+from synthetic import PUBLISHED, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis import experiment, metrics
@@ -155,3 +155,21 @@ def test_a_cell_that_was_not_run_is_left_out(folder):
         [0],
         [0, 1],
     ]
+
+
+def test_published_points_know_their_row(folder):
+    methods = [
+        {"method": "consistency", "lambda": 5, "published": "none"},
+        {"method": "gaussian"},
+        {"method": "gaussian", "label": "Another", "seeds": [], "sigmas": [0.5]},
+    ]
+    panels = series.reduce(load(folder, **PUBLISHED, methods=methods))["panels"]
+    low, high = (panel["published"] for panel in panels)
+    assert {point["row"] for point in low} == {1}
+    rows = {point["title"]: point["row"] for point in high}
+    assert rows == {"Gaussian": 1, "Another": None}
+    (found,) = (p for p in high if (p["title"], p["radius"]) == ("Gaussian", 0.25))
+    assert found["mean"] == 0.5491
+    assert (found["std"], found["seeds"]) == (None, 1)
+    assert found["about"] == "salman2019, subset all, n = 100,000"
+    assert max(point["radius"] for point in high) <= largest_radius(1000, 0.001, 0.5)

@@ -47,8 +47,10 @@ def _curves() -> alt.LayerChart:
     """Certified accuracy by radius.
 
     Data set ``curves``: a record a row with ``title``, ``colour``, ``dash`` and, by radius, the
-    arrays ``radius``, ``mean``, ``low`` and ``high``. The parameter ``shown`` lists the titles to
-    show, ``at`` is the radius that is read, ``cap`` the largest one.
+    arrays ``radius``, ``mean``, ``low`` and ``high``. Data set ``published``: a record a point
+    with ``row`` (null if it was not run), ``title``, ``colour``, ``about``, ``radius``, ``mean``,
+    ``std`` and ``seeds``. The parameter ``shown`` lists the titles to show, ``at`` is the radius
+    that is read, ``cap`` the largest one.
     """
     radius = alt.X("radius:Q", title="Certified radius r").scale(
         domainMax=alt.ExprRef("cap"), nice=False
@@ -66,13 +68,31 @@ def _curves() -> alt.LayerChart:
     )
     read = curve.transform_filter("abs(datum.radius - at) < 1e-9 && datum.mean > 0")
     point = read.mark_point(filled=True, size=45, opacity=1).encode(share)
+    ring = (
+        alt.Chart(alt.NamedData("published"))
+        .transform_filter("datum.row === null || indexof(shown, datum.title) >= 0")
+        .mark_point(size=55, strokeWidth=1.6, opacity=1)
+        .encode(
+            radius,
+            share,
+            alt.Color("colour:N").scale(None),
+            tooltip=[
+                alt.Tooltip("title:N", title="Method"),
+                alt.Tooltip("about:N", title="Published"),
+                alt.Tooltip("radius:Q", title="r"),
+                alt.Tooltip("mean:Q", title="Certified", format=".2%"),
+                alt.Tooltip("std:Q", title="±", format=".2%"),
+                alt.Tooltip("seeds:Q", title="Seeds"),
+            ],
+        )
+    )
     rules = alt.Chart(alt.sequence(0, 1)).mark_rule(color="currentColor")
     limit = rules.transform_calculate(radius="cap").encode(
         radius, strokeDash=alt.value([2, 3]), opacity=alt.value(0.7)
     )
     reading = rules.transform_calculate(radius="at").encode(radius, opacity=alt.value(0.45))
     return (
-        alt.layer(limit, reading, band, line, point)
+        alt.layer(limit, reading, band, line, point, ring)
         .add_params(
             alt.param("shown", value=[]), alt.param("at", value=0), alt.param("cap", value=1)
         )

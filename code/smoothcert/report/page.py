@@ -11,7 +11,7 @@ import yaml
 from markupsafe import Markup
 
 from smoothcert import __version__, datasets, files
-from smoothcert.analysis import experiment, metrics
+from smoothcert.analysis import experiment
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import names
 from smoothcert.analysis.figures.style import appearance
@@ -21,7 +21,7 @@ from smoothcert.smoothing.bounds import largest_radius, lower_bound
 OWN_PLACE = ("verdicts", "claims", "cost", "p_lower")
 """Tables and figures that stand where the page speaks of them; the others follow one another."""
 INTERACTIVE = ("certified_accuracy",)
-"""Figures that the page draws itself, with more in them but published points."""
+"""Figures that the page draws itself, with more in them."""
 
 
 def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> None:
@@ -35,8 +35,6 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     drawn = exhibits.figures(figures, names(content.manifest))
     runs = exhibits.read_numbers(tables / "runs.csv", "clean_accuracy", "at_cap", "p_lower_q50")
     reduced = series.reduce(content)
-    # Published points stand in the figure alone, not in the page's own curves.
-    shown = OWN_PLACE if _has_points(content) else (*OWN_PLACE, *INTERACTIVE)
     page = template.environment(output.parent).get_template("report.html")
     text = page.render(
         content=content,
@@ -46,7 +44,9 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         written=written,
         drawn=drawn,
         tables=[table for name, table in written.items() if name not in OWN_PLACE],
-        figures=[figure for name, figure in drawn.items() if name not in shown],
+        figures=[
+            figure for name, figure in drawn.items() if name not in (*OWN_PLACE, *INTERACTIVE)
+        ],
         embedded={
             **reduced,
             "rows": _rows(content),
@@ -73,12 +73,6 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         style=template.read("style.css"),
     )
     files.write_text(output, text)
-
-
-def _has_points(content: Experiment) -> bool:
-    """Return whether a published certified accuracy is named."""
-    numbers = (number for cell in content.published for number in cell["numbers"])
-    return any(number["metric"] == metrics.CERTIFIED for number in numbers)
 
 
 def _rows(content: Experiment) -> list[dict[str, Any]]:

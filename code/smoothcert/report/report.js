@@ -191,7 +191,8 @@
         // Beyond the cap nothing is certified: the curves end in a drop to 0.
         radius: [...grid, panel.cap], mean: [...curve.mean, 0], low: [...curve.low, 0], high: [...curve.high, 0],
       }));
-      view = await draw(place, "curves", { shown: chosen("row"), at: 0, cap: panel.cap }, { curves });
+      const published = panel.published.map((point) => ({ ...point, colour: page.rows[point.row]?.colour ?? "currentColor" }));
+      view = await draw(place, "curves", { shown: chosen("row"), at: 0, cap: panel.cap }, { curves, published });
       views.add(view);
       place.addEventListener("pointermove", (event) => {
         const left = place.querySelector("svg").getBoundingClientRect().left + view.padding().left + view.origin()[0];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from smoothcert.analysis import experiment, metrics
+from smoothcert.analysis import experiment, metrics, published_points
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.records import ABSTAIN
 from smoothcert.smoothing.bounds import certified_radius, largest_radius, lower_bound
@@ -38,7 +39,8 @@ def reduce(content: Experiment) -> dict[str, Any]:
     """Return a JSON-like description of every cell, from one reading of each certificate table.
 
     ``panels`` has an entry a sigma, with the curves of certified accuracy at 0, ``step``, twice
-    ``step`` ... and at the largest radius, ``cap``, and the outcomes of ``outcome_names``.
+    ``step`` ... and at the largest radius, ``cap``, the ``published`` points among them, and the
+    outcomes of ``outcome_names``.
     ``images`` holds, in base64, each image's label and, for each cell, the mean and the sample
     standard deviation over seeds of its radius x correct (see ``_pack``); ``commonest`` is the
     share of the commonest label.
@@ -61,7 +63,8 @@ def reduce(content: Experiment) -> dict[str, Any]:
             outcomes.append(of | _outcomes(tables, content, sigma))
             images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, cap))
         panel = {"sigma": f"{sigma:.2f}", "cap": cap, "step": step}
-        panels.append(panel | {"curves": curves, "outcomes": outcomes})
+        published = list(_published(content, sigma, cap))
+        panels.append(panel | {"curves": curves, "published": published, "outcomes": outcomes})
     subset = experiment.subset(content.dataset, content.protocol)
     return {
         "panels": panels,
@@ -109,6 +112,22 @@ def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, A
         "low": _shares(shares.min(0)),
         "high": _shares(shares.max(0)),
     }
+
+
+def _published(content: Experiment, sigma: float, cap: float) -> Iterator[dict[str, Any]]:
+    """Yield the published points at ``sigma``; the row of one that was not run is None."""
+    titles = [row.title for row in content.rows]
+    for point in published_points.points(content):
+        if point["sigma"] != sigma or point["radius"] > cap:
+            continue
+        title = published_points.title(content, point)
+        origin = (point[key] for key in ("source", "subset", "n0", "n", "alpha"))
+        yield {
+            "row": titles.index(title) if title in titles else None,
+            "title": title,
+            "about": published_points.about(content, *origin),
+            **{key: point[key] for key in ("radius", "mean", "std", "seeds")},
+        }
 
 
 def _outcomes(tables: list[pd.DataFrame], content: Experiment, sigma: float) -> dict[str, Any]:

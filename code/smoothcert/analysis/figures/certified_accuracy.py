@@ -5,16 +5,15 @@ The published numbers that the experiment names stand as points over the curves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from smoothcert.analysis import metrics
+from smoothcert.analysis import published_points
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import curves, style, tidy
-from smoothcert.published import N0
 
 OURS = "ours"
 
@@ -29,7 +28,7 @@ def measure(content: Experiment) -> pd.DataFrame:
         at = curves.radii(curves.cap(content, sigma))
         named = {"source": OURS, **tidy.cell(content, row, sigma), "radius": at}
         parts.append(tidy.frame(named, curves.certified_accuracy(runs, at)))
-    ours, published = tidy.counted(content, parts), list(_published(content))
+    ours, published = tidy.counted(content, parts), list(published_points.points(content))
     if not published:
         return ours
     # Where n is not known, it is missing: whole numbers must allow for it.
@@ -57,28 +56,6 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     return figure
 
 
-def _published(content: Experiment) -> Iterator[dict[str, Any]]:
-    """Yield the published certified accuracies as rows of the data.
-
-    A published log's stand beside runs of ours already, where these repeat the same numbers.
-    """
-    ours = [n for cell in content.published if not cell["log"] for n in cell["numbers"]]
-    for cell in content.published:
-        for number in cell["numbers"]:
-            repeated = cell["log"] and number in ours
-            if number["metric"] == metrics.CERTIFIED and not repeated:
-                yield {
-                    "source": number["source"],
-                    **{key: cell[key] for key in ("label", "lambda", "sigma")},
-                    "mean": float(number["printed"]),
-                    **{
-                        key: number[key]
-                        for key in ("radius", "std", "seeds", "subset", "images", "n", "alpha")
-                    },
-                    "n0": N0,
-                }
-
-
 def _series(
     content: Experiment, published: pd.DataFrame
 ) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
@@ -88,35 +65,13 @@ def _series(
     """
     titles = [row.title for row in content.rows]
     named = published.assign(
-        title=[_title(content, point) for point in published.to_dict("records")]
+        title=[published_points.title(content, point) for point in published.to_dict("records")]
     )
-    for (title, source, *protocol), points in named.groupby(
+    for (title, *origin), points in named.groupby(
         ["title", "source", "subset", "n0", "n", "alpha"], sort=False, dropna=False
     ):
         if title not in titles:
             titles.append(title)
         look = {**style.marker_style(titles.index(title)), "markerfacecolor": "none"}
-        about = ", ".join([source, *_differences(content, *protocol)])
+        about = published_points.about(content, *origin)
         yield f"{title}, published ({about})", look, points
-
-
-def _title(content: Experiment, point: Mapping[str, Any]) -> str:
-    """Return the title of the row that a published point belongs to, or its label."""
-    for row in content.rows:
-        if row.label == point["label"] and row.weight in (None, point["lambda"]):
-            return row.title
-    return point["label"]
-
-
-def _differences(content: Experiment, subset: str, n0: int, n: float, alpha: float) -> list[str]:
-    """Return what keeps published numbers from being compared with ours, in words."""
-    protocol, words = content.protocol, []
-    if subset != protocol.subset:
-        words.append(f"subset {subset}")
-    if n0 != protocol.n0:
-        words.append(f"n₀ = {n0}")
-    if n != protocol.n:
-        words.append(f"n = {n:,.0f}" if pd.notna(n) else "n unknown")
-    if alpha != protocol.alpha:
-        words.append(f"α = {alpha:g}" if pd.notna(alpha) else "α unknown")
-    return words
