@@ -8,10 +8,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --
 CI_CONFIG := --configfile config/presets/ci.yaml
 BENCH_DATA = $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
 
-.PHONY: help demo test lint bench ci lock schema
+.PHONY: help install demo test lint bench ci lock schema
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+install: $(READY) ## Install everything into .venv
 
 demo: $(READY) ## Run the default experiment to its finished report
 	$(BIN)/snakemake --cores all

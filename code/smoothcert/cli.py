@@ -65,9 +65,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         "--lambda",
         dest="weight",
         type=_finite,
-        default=0.0,
         metavar="LAMBDA",
-        help="weight of the method's regularizer (default: 0)",
+        help="weight of the method's regularizer, required where it has one",
     )
     command.add_argument(
         "--seed", type=int, default=0, help="of weights, order and noise (default: 0)"
@@ -214,15 +213,18 @@ def _train(options: argparse.Namespace) -> None:
     from smoothcert.point import Point
     from smoothcert.train import train
 
+    objective = methods.load(options.method)
+    if objective.regularized and options.weight is None:
+        raise UserError(f"method {options.method} needs --lambda, the weight of its regularizer")
     point = Point(
         dataset=options.dataset,
         arch=options.arch,
         method=options.method,
         sigma=options.sigma,
-        weight=options.weight,
+        weight=options.weight or 0.0,
         seed=options.seed,
         training=_section(options, Training),
-        parameters=_section(options, methods.load(options.method)),
+        parameters=_section(options, objective),
     )
     data = datasets.load(options.dataset, options.data_dir)
     train(point, data, options.output, choose(options.device, options.threads))

@@ -46,6 +46,9 @@ Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
 Seed = Annotated[int, Field(ge=0)]
 Lambda = Annotated[float, Field(ge=0)]
 
+DEFAULT = Path("config", "config.yaml")
+"""The workflow's own configuration, over which Snakemake lays those of its command line."""
+
 RESULTS = "results"
 """Folder of all runs, in the workflow's working folder."""
 
@@ -63,7 +66,8 @@ class Entry(Section):
     """Name of the entries among which the best at each radius is sought. Default: the label."""
 
     lambda_: Lambda | list[Lambda] = Field(0, alias="lambda")
-    """Weight of the regularizer, or a list of weights to sweep; 0 for a method without one."""
+    """Weight of the regularizer, or a list of weights to sweep. Required where the method has one;
+    0 where it has none."""
 
     sigmas: list[Sigma] = Field([], validate_default=False)
     """Noise levels of this entry. Default: the experiment's."""
@@ -538,10 +542,12 @@ def load(path: Path) -> dict[str, Any]:
 def merged(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the content of the files, merged as Snakemake does: dicts merge, lists are replaced.
 
+    Where the workflow's own file is there, it comes first, as for Snakemake.
+
     Raises UserError if a file cannot be read or is not a mapping.
     """
     content: dict[str, Any] = {}
-    for path in paths:
+    for path in [*[DEFAULT] * DEFAULT.exists(), *paths]:
         _lay_over(content, load(path))
     return content
 
@@ -577,6 +583,9 @@ def explain(error: ValidationError) -> str:
     place, first = max(
         (one for one in errors if one[0].startswith(key)), key=lambda one: len(one[0])
     )
+    if first["type"] == "missing":
+        # A key that was misspelt is missing too.
+        place, first = next((e for e in errors if e[1]["type"] == "extra_forbidden"), errors[0])
     if first["type"] == "extra_forbidden":
         return f"{place}: unknown key{_instead(first['loc'])}"
     if first["type"] == "missing":
@@ -586,8 +595,14 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "union_tag_invalid":
         name = first["ctx"]["tag"]
         return f"{place}.method: unknown method {name!r}{suggestion(name, methods.names())}"
-    message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
+    if first["type"] in ("model_type", "dict_type", "list_type"):
+        several = first["type"] == "list_type"
+        if value is None:
+            return f"{place} is empty: leave it out or give it {'a list' if several else 'keys'}"
+        expected = f"a list, as [{value}]" if several else f"keys with values, not {value!r}"
+        return f"{place}: expects {expected}"
+    message = first["msg"].removeprefix("Value error, ")
     if isinstance(value, str | int | float) and first["type"] != "value_error":
         message += f", not {value!r}"
     return f"{place}: {message}" if place else message

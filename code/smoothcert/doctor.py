@@ -387,7 +387,7 @@ def disk(settings: Config, machine: Machine) -> Findings:
         yield Finding(
             "warning",
             f"the results take {_megabytes(size)} and {_megabytes(machine.free)} are free; free "
-            "some, or run Snakemake with --directory on a larger disk",
+            "some, or copy config/ to a folder on a larger disk and run Snakemake with --directory",
         )
 
 
@@ -445,8 +445,8 @@ def noise(trained: Checkpoint, sigma: float | None) -> Findings:
     if sigma is not None and sigma != own:
         yield Finding(
             "warning",
-            f"trained with noise of sigma {own:g}, to be smoothed with {sigma:g}: certificates "
-            f"hold, but radii are usually smaller; smooth with {own:g} or train with {sigma:g}",
+            f"trained with noise of sigma {own:g}, which certify and predict smooth with too, and "
+            f"not with {sigma:g}; to smooth with {sigma:g}, train with it",
         )
 
 

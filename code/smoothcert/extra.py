@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +72,18 @@ def read(path: Path, data: Description) -> Extra:
     )
 
 
-def interleave(
+def mixed(
     labelled: Iterator[tuple[Tensor, Tensor]],
     extra: Iterator[tuple[Tensor, Tensor]],
+    count: int,
     weight: float,
     generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Yield a batch of ``extra`` before or after each labelled one, and each with its weight."""
-    for one, other in zip(labelled, extra, strict=False):
-        pair = [(*one, 1.0), (*other, weight)]
-        first = int(torch.randint(2, (), generator=generator, device=generator.device))
-        yield from itertools.chain(pair[first:], pair[:first])
+    """Yield ``count`` batches of either kind, each with its weight, in an order drawn at random.
+
+    So do Salman et al.: the kinds are shuffled over the epoch, and several batches of one may
+    follow each other.
+    """
+    order = torch.randperm(2 * count, generator=generator, device=generator.device)
+    for place in order.tolist():
+        yield (*next(labelled), 1.0) if place < count else (*next(extra), weight)

@@ -142,7 +142,7 @@ def one(wanted: Wanted, folder: Path = FOLDER) -> Entry:
     """
     entries = find(wanted, folder)
     if not entries:
-        raise UserError(f"no published number has {wanted}{_nearest(wanted, folder)}")
+        raise UserError(_absent(wanted, folder))
     if len(entries) > 1:
         key, values = _distinguishing(entries)
         raise UserError(
@@ -172,7 +172,7 @@ def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> 
     for entry in find(wanted, folder):
         groups.setdefault((entry.metric, entry.radius), []).append(entry)
     if not groups:
-        return [one(wanted, folder)]  # which says what comes nearest
+        raise UserError(f"{_absent(wanted, folder)}; published: none leaves the method out")
     found = []
     for (metric, radius), entries in groups.items():
         ours = [entry for entry in entries if _trained_with(settings, entry)]
@@ -269,6 +269,10 @@ def same(left: Any, right: Any) -> bool:
         return float(left) == float(right)
     except (TypeError, ValueError):
         return left is not None and right is not None and _plain(left) == _plain(right)
+
+
+def _absent(wanted: Wanted, folder: Path) -> str:
+    return f"no published number has {wanted}{_nearest(wanted, folder)}"
 
 
 def _nearest(wanted: Wanted, folder: Path) -> str:

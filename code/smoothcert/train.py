@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -95,7 +96,8 @@ class _Source:
         labelled = self.data.batches(*how)
         if self.extra:
             more = self.extra.batches(*how)
-            yield from extra.interleave(labelled, more, training.extra_weight, generator)
+            count = math.ceil(len(self.data.train_labels) / training.batch_size)
+            yield from extra.mixed(labelled, more, count, training.extra_weight, generator)
         else:
             yield from ((images, labels, 1.0) for images, labels in labelled)
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
@@ -100,7 +101,7 @@ def test_a_file_stands_for_its_experiments(tmp_path):
         ("experiments: []\ndevice: cpu", "sets device too, which only files on the command line"),
         ("experiments: []", "experiments: List should have at least 1 item"),
         ("experiments: [{name: a}]", "experiments[0].dataset: this key is required"),
-        ("experiments: [file.yaml]", "experiments[0]: Input should be a valid dictionary"),
+        ("experiments: [file.yaml]", "experiments[0]: expects keys with values, not 'file.yaml'"),
     ],
 )
 def test_a_bad_file_of_experiments_is_named(tmp_path, monkeypatch, text, message):
@@ -194,7 +195,20 @@ def experiment(**changes):
         (experiment(certification={"mode": "radius"}), "needs radius, at which it decides"),
         (experiment(methods=[]), "experiments[0].methods: List should have at least 1 item"),
         (lambda c: c["experiments"].append(c["experiments"][0]), "two experiments are called"),
-        (lambda c: c.update(experiments=None), "experiments: Input should be a valid list"),
+        (
+            lambda c: c.update(experiments=None),
+            "experiments is empty: leave it out or give it a li",
+        ),
+        (lambda c: c.update(experiments="x.yaml"), "experiments: expects a list, as [x.yaml]"),
+        (lambda c: c["experiments"][0].update(training=None), "training is empty: leave it out or"),
+        (
+            lambda c: c["experiments"][0].update(published="jeong2020"),
+            "experiments[0].published: expects keys with values, not 'jeong2020'",
+        ),
+        (
+            lambda c: c["experiments"][0].update(sigma=c["experiments"][0].pop("sigmas")),
+            "experiments[0].sigma: unknown key; did you mean 'sigmas'",
+        ),
         (
             lambda c: c["experiments"][0]["methods"].append({"method": "consistency", "lambda": 5}),
             "'Consistency' share sigma 0.25, lambda 5 and seed 0, but not all settings; label",
@@ -374,8 +388,9 @@ class TestPublished:
         assert "\n" not in str(error.value)
 
 
-def test_overlays_merge_as_in_snakemake(tmp_path):
-    """Dictionaries merge, and all else is replaced, lists too."""
+def test_overlays_merge_as_in_snakemake(tmp_path, monkeypatch):
+    """Dictionaries merge, and all else is replaced, lists too; the workflow's own comes first."""
+    monkeypatch.chdir(tmp_path)
     utils = pytest.importorskip("snakemake.utils")
     contents = [
         {"x": {"p": {"s": 1}, "q": [1, 2]}, "y": {"t": 1}, "z": None},
@@ -389,3 +404,6 @@ def test_overlays_merge_as_in_snakemake(tmp_path):
         utils.update_config(theirs, copy.deepcopy(content))
     ours = config.merged(paths)
     assert ours == theirs == {"x": {"p": {"s": 1, "u": 2}, "q": [3]}, "y": {"t": 1}, "z": 4}
+    Path("config").mkdir()
+    paths[0].rename("config/config.yaml")
+    assert config.merged(paths[1:]) == ours

@@ -378,7 +378,10 @@ class TestCheckpoints:
     def test_noise(self, model):
         assert doctor.examine([model], sigma=0.25) == []
         (line,) = lines(doctor.examine([model], sigma=0.5))
-        assert line.startswith("warning: trained with noise of sigma 0.25, to be smoothed with 0.5")
+        assert line.startswith(
+            "warning: trained with noise of sigma 0.25, which certify and predict"
+        )
+        assert line.endswith("not with 0.5; to smooth with 0.5, train with it")
 
     @pytest.mark.parametrize(
         ("key", "line"),
@@ -443,7 +446,7 @@ class TestCheckpoints:
              "--normalize=none", "--sigma=0.25", f"--output={tmp_path / 'model.pt'}"]
         )  # fmt: skip
         found = lines(doctor.examine([tmp_path / "model.pt"], sigma=0.5))
-        assert found[0].startswith("warning: trained with noise of sigma 0.25, to be smoothed")
+        assert found[0].startswith("warning: trained with noise of sigma 0.25, which")
         assert found[1].startswith("note: converted from theirs.pt (sha256 ")
         assert "normalize none, sigma 0.25" in found[1]
         assert len(found) == 2

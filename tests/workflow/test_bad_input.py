@@ -42,6 +42,7 @@ def smoothcert(tmp_path):
         ([*TRAIN, "--sigma", "-1"], "sigma -1 is not a positive number"),
         ([*TRAIN, "--sigma", "0.505"], "sigma 0.505 is not a positive number with at most two"),
         ([*TRAIN, "--lambda", "2"], "method gaussian has no regularizer"),
+        ([*TRAIN, "--method", "stability"], "method stability needs --lambda, the weight of its"),
         ([*TRAIN, "--epochs", "0"], "epochs: Input should be greater than or equal to 1, not 0"),
         ([*TRAIN, "--lambda", "nan"], "argument --lambda: 'nan' is not a finite number (see"),
         (

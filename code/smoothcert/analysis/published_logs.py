@@ -138,6 +138,11 @@ def _log(run: Run, logs: Path) -> Path:
     patterns = [run.log["pattern"].replace("{sigma}", sigma) for sigma in sorted(sigmas)]
     found = sorted({path for pattern in patterns for path in logs.glob(pattern)})
     seeds = run.log["seeds"]
+    if not found:
+        raise UserError(
+            f"no log matches {' or '.join(patterns)} in {logs}; the folder, which {VARIABLE} may "
+            "name, must hold the logs as <dataset>/<method>/<log>"
+        )
     if len(found) != len(seeds):
         raise UserError(
             f"{len(found)} logs match {' or '.join(patterns)} in {logs}, but {run.row.label} "

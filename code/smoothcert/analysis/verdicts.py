@@ -163,7 +163,7 @@ def recompute(log: Sample | None, entry: Entry) -> Verdict:
     """
     theirs = printed(entry)
     if log is None:
-        return Verdict(Kind.NO_LOG, "no log was published", None, theirs, best_of=entry.best_of)
+        return Verdict(Kind.NO_LOG, "no log of it is at hand", None, theirs, best_of=entry.best_of)
     if log.seeds != entry.seeds:
         reason = f"differs in seeds (logs of {log.seeds}, theirs {entry.seeds})"
         return Verdict(Kind.NOT_COMPARABLE, reason, log, theirs, best_of=entry.best_of)

@@ -156,15 +156,16 @@ class AtRadius(Mode):
         """Return the log of the wealth of the mixture over q above (or below) the threshold."""
         threshold, votes, against = self.threshold, counts + 1, n - counts + 1
         prior = threshold if below else 1 - threshold
-        with np.errstate(divide="ignore"):  # a mass of 0 is a wealth of 0
+        # A mass of 0 is a wealth of 0; a threshold that rounds to 1 gives NaN, which wins no bet.
+        with np.errstate(divide="ignore", invalid="ignore"):
             log_mass = np.log((betainc if below else betaincc)(votes, against, threshold))
-        return (
-            betaln(votes, against)
-            + log_mass
-            - np.log(prior)
-            - counts * np.log(threshold)
-            - (n - counts) * np.log1p(-threshold)
-        )
+            return (
+                betaln(votes, against)
+                + log_mass
+                - np.log(prior)
+                - counts * np.log(threshold)
+                - (n - counts) * np.log1p(-threshold)
+            )
 
 
 def of(protocol: Protocol, sigma: float) -> Mode:

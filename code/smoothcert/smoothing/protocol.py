@@ -70,7 +70,8 @@ class Protocol(Evaluation):
 
     mode: ModeName = "fixed"
     """fixed: the papers' protocol. evaluate: no estimate for images whose chosen class is wrong.
-    staged: stops once more votes could hardly help. radius: decides for one radius alone."""
+    staged: stops once more votes could hardly help. radius: decides for one radius alone, with
+    smoothcert certify only, as experiments need all radii."""
 
     tolerance: float = Field(0.05, gt=0, lt=1)
     """Of mode staged: the share of the radius that stopping early may cost."""
@@ -87,8 +88,10 @@ class Protocol(Evaluation):
                 f"n {self.n} can never certify at alpha {self.alpha:g}: even unanimous votes "
                 f"abstain; the smallest n that can is {smallest}"
             )
-        if (self.radius is None) == (self.mode == "radius"):
-            raise UserError("mode radius, and no other, needs radius, at which it decides")
+        if self.mode == "radius" and self.radius is None:
+            raise UserError("mode radius needs radius, at which it decides")
+        if self.mode != "radius" and self.radius is not None:
+            raise UserError("radius belongs to mode radius: choose that mode, or leave radius out")
         return self
 
     @property
