@@ -31,7 +31,7 @@ SELECTION = ("best_of", "best_at")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Number:
     """One published number. None stands for what does not apply or is not known."""
 
     source: str
@@ -123,7 +123,7 @@ def sources(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.csv"))
 
 
-def find(wanted: Wanted, folder: Path = FOLDER) -> list[Entry]:
+def find(wanted: Wanted, folder: Path = FOLDER) -> list[Number]:
     """Return the published numbers that match, in the order of the files.
 
     Raises UserError if the source is unknown or a file is damaged.
@@ -135,7 +135,7 @@ def find(wanted: Wanted, folder: Path = FOLDER) -> list[Entry]:
     return [entry for name in names for entry in _read(folder, name) if _matches(entry, wanted)]
 
 
-def one(wanted: Wanted, folder: Path = FOLDER) -> Entry:
+def one(wanted: Wanted, folder: Path = FOLDER) -> Number:
     """Return the one published number that matches.
 
     Raises UserError if there is none, or several: then it says which key would narrow them.
@@ -162,13 +162,13 @@ def combine(*wanted: Wanted | dict[str, Any]) -> Wanted:
     return Wanted(**{**content, "settings": settings})
 
 
-def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> list[Entry]:
+def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> list[Number]:
     """Return the published numbers of one cell: one for each metric and radius.
 
     Of several, those whose settings are all among ``settings``, ours, are meant. Raises UserError
     if nothing matches, or several numbers of one metric.
     """
-    groups: dict[tuple, list[Entry]] = {}
+    groups: dict[tuple, list[Number]] = {}
     for entry in find(wanted, folder):
         groups.setdefault((entry.metric, entry.radius), []).append(entry)
     if not groups:
@@ -185,13 +185,13 @@ def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> 
     return found
 
 
-def _trained_with(settings: dict[str, Any], entry: Entry) -> bool:
+def _trained_with(settings: dict[str, Any], entry: Number) -> bool:
     told = {key: value for key, value in entry.settings.items() if key not in SELECTION}
     return all(same(settings.get(key), value) for key, value in told.items())
 
 
 @cache
-def _read(folder: Path, source: str) -> tuple[Entry, ...]:
+def _read(folder: Path, source: str) -> tuple[Number, ...]:
     path = folder / f"{source}.csv"
     shared = [common for common in _training(folder) if source in common["source"]]
     try:
@@ -210,7 +210,7 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
-def _trained(entry: Entry, shared: list[dict[str, Any]]) -> Entry:
+def _trained(entry: Number, shared: list[dict[str, Any]]) -> Number:
     """Return the entry with the training settings that its source's runs share."""
     settings: dict[str, str] = {}
     for common in shared:
@@ -224,7 +224,7 @@ def _trained(entry: Entry, shared: list[dict[str, Any]]) -> Entry:
     return dataclasses.replace(entry, settings={**settings, **entry.settings})
 
 
-def _entries(path: Path, rows: csv.DictReader) -> Iterator[Entry]:
+def _entries(path: Path, rows: csv.DictReader) -> Iterator[Number]:
     if tuple(rows.fieldnames or ()) != COLUMNS:
         raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
     for row in rows:
@@ -234,12 +234,12 @@ def _entries(path: Path, rows: csv.DictReader) -> Iterator[Entry]:
             raise UserError(f"{path}, line {rows.line_num}: {error}") from error
 
 
-def _entry(source: str, row: dict[str, str]) -> Entry:
+def _entry(source: str, row: dict[str, str]) -> Number:
     def number(key: str, kind: type = float) -> Any:
         return kind(row[key]) if row[key] else None
 
     float(row["value"])
-    return Entry(
+    return Number(
         source=source,
         **{key: row[key] for key in ("dataset", "arch", "method", "metric", "subset", "radii")},
         settings=dict(part.split("=", 1) for part in row["settings"].split(";") if part),
@@ -252,7 +252,7 @@ def _entry(source: str, row: dict[str, str]) -> Entry:
     )
 
 
-def _matches(entry: Entry, wanted: Wanted) -> bool:
+def _matches(entry: Number, wanted: Wanted) -> bool:
     # The keys that tell most rows apart come first: this runs for each of some thousand rows.
     for key in ("sigma", "radius", "metric", "method", "dataset", "arch", "subset", "seeds"):
         asked = getattr(wanted, key)
@@ -287,7 +287,7 @@ def _nearest(wanted: Wanted, folder: Path) -> str:
     return ""
 
 
-def _distinguishing(entries: list[Entry]) -> tuple[str, str]:
+def _distinguishing(entries: list[Number]) -> tuple[str, str]:
     """Return the key that tells the entries apart best, and its values."""
     settings = dict.fromkeys(key for entry in entries for key in entry.settings)
     columns = {

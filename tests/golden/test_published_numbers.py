@@ -26,7 +26,7 @@ REBUTTAL = {
 """ACR of Jeong & Shin 2020, author response, mean over five seeds."""
 
 
-def cell(source: str, method: str, sigma: float, **settings: str) -> published.Entry:
+def cell(source: str, method: str, sigma: float, **settings: str) -> published.Number:
     """Return the one published ACR of five seeds."""
     return published.one(
         Wanted(

@@ -25,7 +25,9 @@ def verdicts(tmp_path, monkeypatch):
         published_logs.import_logs(manifest, logs, tmp_path / "logs.json")
         judged = judgement.judge(experiment.load(manifest))
         return {
-            (one.cell.label, one.cell.sigma): one for one in judged if one.number.metric == "acr"
+            (one.target.label, one.target.sigma): one
+            for one in judged
+            if one.number.metric == "acr"
         }
 
     return judge

@@ -9,9 +9,9 @@ from synthetic import rows, write_experiment
 from smoothcert import files
 from smoothcert.analysis import experiment, judgement, metrics
 from smoothcert.analysis.tables import write_tables
-from smoothcert.published import Entry
+from smoothcert.published import Number
 
-NUMBER = Entry(
+NUMBER = Number(
     source="authors2020",
     dataset="digits",
     arch="convnet8",

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from smoothcert.analysis import verdicts
-from smoothcert.analysis.verdicts import Comparison, Kind, judge
+from smoothcert.analysis.verdicts import Kind, Pair, judge
 from smoothcert.analysis.welch import Sample, difference, paired, pooled
-from smoothcert.published import Entry
+from smoothcert.published import Number
 
-ENTRY = Entry(
+ENTRY = Number(
     source="jeong2020rebuttal",
     dataset="mnist",
     arch="lenet",
@@ -37,7 +37,7 @@ ENTRY = Entry(
 
 def verdict(ours: Sample, theirs: Sample, margin: float, **more) -> verdicts.Verdict:
     """Return the verdict on a table of one cell."""
-    return judge([Comparison(ours, theirs, margin, **more)])[0]
+    return judge([Pair(ours, theirs, margin, **more)])[0]
 
 
 class TestIntervals:
@@ -192,18 +192,18 @@ class TestJudge:
         assert verdict(ours, Sample(0.58, 0.001, 3, 0.05), 0.01).kind == Kind.INCONCLUSIVE
 
     def test_a_larger_table_is_stricter(self):
-        cell = Comparison(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), 0.03)  # p = 0.0133
-        others = [Comparison(Sample(1.0, 0.01, 5), Sample(1.0, 0.01, 5), 0.001)] * 9
+        cell = Pair(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), 0.03)  # p = 0.0133
+        others = [Pair(Sample(1.0, 0.01, 5), Sample(1.0, 0.01, 5), 0.001)] * 9
         assert judge([cell])[0].kind == Kind.NOT_REPRODUCED
         found = judge([cell, *others])[0]
         assert (found.kind, found.level) == (Kind.INCONCLUSIVE, pytest.approx(0.995))
         assert found.low < 0 < found.high
 
     def test_cells_without_a_test_do_not_count_for_holm(self):
-        cell = Comparison(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), 0.03)
+        cell = Pair(Sample(1.02, 0.01, 5), Sample(1.0, 0.01, 5), 0.03)
         others = [
-            Comparison(cell.ours, cell.theirs, 0.03, differs=("n",)),
-            Comparison(Sample(1.0, None, 1), Sample(1.0, None, 1), 0.03),
+            Pair(cell.ours, cell.theirs, 0.03, differs=("n",)),
+            Pair(Sample(1.0, None, 1), Sample(1.0, None, 1), 0.03),
         ]
         kinds = [found.kind for found in judge([*others, cell])]
         assert kinds == [Kind.NOT_COMPARABLE, Kind.INCONCLUSIVE, Kind.NOT_REPRODUCED]
@@ -298,8 +298,7 @@ class TestCalibration:
         ours = rng.normal(true_difference, 1, (self.CELLS, 5))
         theirs = rng.normal(0, 1, (self.CELLS, 5))
         cells = [
-            Comparison(Sample.of(x), Sample.of(y), self.MARGIN)
-            for x, y in zip(ours, theirs, strict=True)
+            Pair(Sample.of(x), Sample.of(y), self.MARGIN) for x, y in zip(ours, theirs, strict=True)
         ]
         found = [
             verdict.kind

@@ -11,9 +11,9 @@ import pandas as pd
 
 from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.experiment import Experiment
-from smoothcert.analysis.verdicts import Comparison, Kind, Verdict
+from smoothcert.analysis.verdicts import Kind, Pair, Verdict
 from smoothcert.analysis.welch import Sample
-from smoothcert.published import Entry
+from smoothcert.published import Number
 from smoothcert.records import ABSTAIN
 
 COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)
@@ -21,7 +21,7 @@ COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Target:
     """A row at one sigma, and the published numbers that it is to repeat."""
 
     label: str
@@ -29,13 +29,13 @@ class Cell:
     sigma: float
     settings: dict[str, Any]
     log: bool
-    """Whether the cell's runs are published logs."""
-    numbers: tuple[Entry, ...]
+    """Whether the target's runs are published logs."""
+    numbers: tuple[Number, ...]
 
     @classmethod
-    def read(cls, content: dict[str, Any]) -> Cell:
-        """Return the cell from its form in the manifest."""
-        numbers = (Entry(**number) for number in content["numbers"])
+    def read(cls, content: dict[str, Any]) -> Target:
+        """Return the target from its form in the manifest."""
+        numbers = (Number(**number) for number in content["numbers"])
         return cls(
             label=content["label"],
             weight=content["lambda"],
@@ -48,10 +48,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Judged:
-    """A cell, one of its published numbers, and the verdict; None if nothing was run."""
+    """A target, one of its published numbers, and the verdict; None if nothing was run."""
 
-    cell: Cell
-    number: Entry
+    target: Target
+    number: Number
     verdict: Verdict | None
 
     @property
@@ -67,49 +67,49 @@ def judge(experiment: Experiment) -> list[Judged]:
     logs of the very runs behind them, with those on our test images. A log itself is recomputed;
     on a part of its images it stands for the published run alone and gets no verdict.
     """
-    cells = [Cell.read(content) for content in experiment.published]
-    samples = [_samples(experiment, cell) for cell in cells]
+    targets = [Target.read(content) for content in experiment.published]
+    samples = [_samples(experiment, target) for target in targets]
     logs = {
         _key(number): sample
-        for cell, row in zip(cells, samples, strict=True)
-        if cell.log
-        for number, sample in zip(cell.numbers, row, strict=True)
+        for target, row in zip(targets, samples, strict=True)
+        if target.log
+        for number, sample in zip(target.numbers, row, strict=True)
     }
     judged: list[Judged] = []
-    compared: dict[int, Comparison] = {}
-    for cell, row in zip(cells, samples, strict=True):
-        for number, ours in zip(cell.numbers, row, strict=True):
-            if cell.log and number.subset != experiment.protocol.subset:
+    compared: dict[int, Pair] = {}
+    for target, row in zip(targets, samples, strict=True):
+        for number, ours in zip(target.numbers, row, strict=True):
+            if target.log and number.subset != experiment.protocol.subset:
                 continue
-            if not cell.log and ours is not None:
+            if not target.log and ours is not None:
                 log = logs.get(_key(number))
-                compared[len(judged)] = _comparison(experiment, cell, number, ours, log)
-            verdict = verdicts.recompute(ours, number) if cell.log else None
-            judged.append(Judged(cell, number, verdict))
+                compared[len(judged)] = _comparison(experiment, target, number, ours, log)
+            verdict = verdicts.recompute(ours, number) if target.log else None
+            judged.append(Judged(target, number, verdict))
     for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
         judged[place] = replace(judged[place], verdict=verdict)
     return judged
 
 
-def _key(number: Entry) -> tuple:
+def _key(number: Number) -> tuple:
     """Return what tells a number from all others; one table prints those of several methods."""
     training = (number.method, *sorted(number.settings.items()))
     return (number.source, number.table, training, number.sigma, number.metric, number.radius)
 
 
-def _samples(experiment: Experiment, cell: Cell) -> list[Sample | None]:
-    """Return the runs' values for each number of the cell; None without runs or if unknown."""
+def _samples(experiment: Experiment, target: Target) -> list[Sample | None]:
+    """Return the runs' values for each number of the target; None without runs or if unknown."""
     runs = [
         run.read_certificates()
         for run in experiment.runs
         if (run.row.label, run.point.weight, run.point.sigma)
-        == (cell.label, cell.weight, cell.sigma)
+        == (target.label, target.weight, target.sigma)
     ]
-    columns = [[_value(run, number) for run in runs] for number in cell.numbers]
+    columns = [[_value(run, number) for run in runs] for number in target.numbers]
     return [Sample.of(c) if c and np.isfinite(c).all() else None for c in columns]
 
 
-def _value(certificates: pd.DataFrame, number: Entry) -> float:
+def _value(certificates: pd.DataFrame, number: Number) -> float:
     """Return the number's metric with radii rounded as those behind it were."""
     if number.metric == metrics.ABSTENTION:
         unknown = metrics.evaluated_only(certificates)
@@ -121,19 +121,19 @@ def _value(certificates: pd.DataFrame, number: Entry) -> float:
 
 
 def _comparison(
-    experiment: Experiment, cell: Cell, number: Entry, ours: Sample, log: Sample | None
-) -> Comparison:
+    experiment: Experiment, target: Target, number: Number, ours: Sample, log: Sample | None
+) -> Pair:
     protocol, margin = experiment.protocol, experiment.configuration["margin"]
     # The logs' values on our images stand in for the printed ones, whatever our subset.
     on_ours = log is not None and log.seeds == number.seeds
     theirs = log if on_ours else verdicts.printed(number)
     subset = number.subset if on_ours else protocol.subset
     differs = verdicts.differences(
-        number, subset, protocol.n0, protocol.n, protocol.alpha, cell.settings
+        number, subset, protocol.n0, protocol.n, protocol.alpha, target.settings
     )
     if protocol.mode == "staged":
         differs += ("mode (ours staged, theirs fixed)",)
-    return Comparison(
+    return Pair(
         ours,
         theirs,
         verdicts.margin(number.metric, theirs.mean, margin["acr"], margin["share"]),

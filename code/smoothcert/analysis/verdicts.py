@@ -30,7 +30,7 @@ from scipy.special import stdtrit
 from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.analysis.welch import Difference, Sample, pooled
-from smoothcert.published import Entry
+from smoothcert.published import Number
 
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
 """Levels of the two intervals."""
@@ -62,8 +62,8 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A cell of a table: our runs beside the published ones."""
+class Pair:
+    """Our runs beside the published ones."""
 
     ours: Sample
     theirs: Sample
@@ -115,27 +115,27 @@ def margin(metric: str, value: float, acr: float = 0.005, share: float = 0.01) -
     return acr * abs(value) if metric == metrics.ACR else share
 
 
-def printed(entry: Entry) -> Sample:
-    """Return the sample that an entry prints."""
-    return Sample(entry.value, entry.std, entry.seeds, entry.rounding)
+def printed(number: Number) -> Sample:
+    """Return the sample that a published number is."""
+    return Sample(number.value, number.std, number.seeds, number.rounding)
 
 
 def differences(
-    entry: Entry, subset: str, n0: int, n: int, alpha: float, settings: Mapping[str, Any]
+    number: Number, subset: str, n0: int, n: int, alpha: float, settings: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """Return what makes our runs incomparable to an entry, in words; empty if nothing does.
+    """Return, in words, what makes our runs incomparable to a published number; empty if nothing.
 
     ``settings`` are ours by the names of the parameters, lambda and training settings among them.
-    A setting that the entry does not tell is not compared. Where theirs was computed from logs
-    on our very subset, pass ``entry.subset``.
+    A setting that the number does not tell is not compared. Where theirs was computed from logs
+    on our very subset, pass ``number.subset``.
     """
     pairs = {
-        "subset": (subset, entry.subset),
+        "subset": (subset, number.subset),
         "n0": (n0, published.N0),
-        "n": (n, entry.n),
-        "alpha": (alpha, entry.alpha),
+        "n": (n, number.n),
+        "alpha": (alpha, number.alpha),
     }
-    for key, value in entry.settings.items():
+    for key, value in number.settings.items():
         if key not in published.SELECTION:
             pairs[key] = (settings.get(key), value)
     return tuple(
@@ -145,39 +145,39 @@ def differences(
     )
 
 
-def judge(table: Sequence[Comparison]) -> list[Verdict]:
+def judge(table: Sequence[Pair]) -> list[Verdict]:
     """Return the verdicts on the cells of one table, in their order."""
     found = [None if c.differs else _difference(c) for c in table]
     tested = [i for i, d in enumerate(found) if d is not None]
     levels = dict(zip(tested, holm([found[i].p_value() for i in tested]), strict=True))
     return [
-        _untested(cell) if d is None else _tested(cell, d, levels[i])
-        for i, (cell, d) in enumerate(zip(table, found, strict=True))
+        _untested(pair) if d is None else _tested(pair, d, levels[i])
+        for i, (pair, d) in enumerate(zip(table, found, strict=True))
     ]
 
 
-def recompute(log: Sample | None, entry: Entry) -> Verdict:
+def recompute(log: Sample | None, number: Number) -> Verdict:
     """Return the verdict on a log of the published run itself; ``log`` is None if there is none.
 
     Mean and, where printed, standard deviation must agree in the digits printed of the mean.
     """
-    theirs = printed(entry)
+    theirs = printed(number)
     if log is None:
-        return Verdict(Kind.NO_LOG, "no log of it is at hand", None, theirs, best_of=entry.best_of)
-    if log.seeds != entry.seeds:
-        reason = f"differs in seeds (logs of {log.seeds}, theirs {entry.seeds})"
-        return Verdict(Kind.NOT_COMPARABLE, reason, log, theirs, best_of=entry.best_of)
-    off = log.mean - entry.value
-    wrong = [f"mean by {_signed(off)}"] if _beyond(off, entry.rounding) else []
-    if entry.std is not None and log.std is not None:
-        spread = log.std - entry.std
-        if _beyond(spread, entry.rounding):
+        return Verdict(Kind.NO_LOG, "no log of it is at hand", None, theirs, best_of=number.best_of)
+    if log.seeds != number.seeds:
+        reason = f"differs in seeds (logs of {log.seeds}, theirs {number.seeds})"
+        return Verdict(Kind.NOT_COMPARABLE, reason, log, theirs, best_of=number.best_of)
+    off = log.mean - number.value
+    wrong = [f"mean by {_signed(off)}"] if _beyond(off, number.rounding) else []
+    if number.std is not None and log.std is not None:
+        spread = log.std - number.std
+        if _beyond(spread, number.rounding):
             wrong.append(f"standard deviation by {_signed(spread)}")
     if wrong:
         kind, reason = Kind.DIFFERS, f"the log differs: {' and '.join(wrong)}"
     else:
         kind, reason = Kind.IDENTICAL, "the log gives the same digits"
-    return Verdict(kind, reason, log, theirs, difference=off, best_of=entry.best_of)
+    return Verdict(kind, reason, log, theirs, difference=off, best_of=number.best_of)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -197,17 +197,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return levels
 
 
-def _difference(cell: Comparison) -> Difference | None:
+def _difference(pair: Pair) -> Difference | None:
     """Return ours minus theirs, or None if no deviation between seeds is known or seen."""
-    found = pooled(cell.ours, cell.theirs)
+    found = pooled(pair.ours, pair.theirs)
     return found if found and found.has_error else None
 
 
-def _untested(cell: Comparison) -> Verdict:
-    sides = {"ours": cell.ours, "theirs": cell.theirs, "best_of": cell.best_of}
-    if cell.differs:
-        return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(cell.differs)}", **sides)
-    unknown = cell.ours.std is None and cell.theirs.std is None
+def _untested(pair: Pair) -> Verdict:
+    sides = {"ours": pair.ours, "theirs": pair.theirs, "best_of": pair.best_of}
+    if pair.differs:
+        return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(pair.differs)}", **sides)
+    unknown = pair.ours.std is None and pair.theirs.std is None
     reason = (
         "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
         if unknown
@@ -218,24 +218,24 @@ def _untested(cell: Comparison) -> Verdict:
         Kind.INCONCLUSIVE,
         reason,
         **sides,
-        difference=cell.ours.mean - cell.theirs.mean,
-        margin=cell.margin,
+        difference=pair.ours.mean - pair.theirs.mean,
+        margin=pair.margin,
         seeds_needed=2 if unknown else None,
     )
 
 
-def _tested(cell: Comparison, d: Difference, level: float) -> Verdict:
+def _tested(pair: Pair, d: Difference, level: float) -> Verdict:
     kind, seeds, images = Kind.INCONCLUSIVE, None, None
     equivalence = d.interval(EQUIVALENCE)
-    if -cell.margin <= equivalence[0] and equivalence[1] <= cell.margin:
+    if -pair.margin <= equivalence[0] and equivalence[1] <= pair.margin:
         kind, level, (low, high) = Kind.REPRODUCED, EQUIVALENCE, equivalence
     else:
         low, high = d.interval(level)
         if low > 0 or high < 0:
             kind = Kind.NOT_REPRODUCED
         else:
-            seeds = _seeds_needed(cell, d, level)
-            images = _images_needed(cell, d, level)
+            seeds = _seeds_needed(pair, d, level)
+            images = _images_needed(pair, d, level)
     verdict = {
         Kind.REPRODUCED: "lies within the margin",
         Kind.NOT_REPRODUCED: "excludes 0 and reaches beyond the margin",
@@ -247,44 +247,44 @@ def _tested(cell: Comparison, d: Difference, level: float) -> Verdict:
     return Verdict(
         kind,
         reason,
-        cell.ours,
-        cell.theirs,
+        pair.ours,
+        pair.theirs,
         difference=d.value,
         low=low,
         high=high,
         level=level,
-        margin=cell.margin,
+        margin=pair.margin,
         assumed={"left": "ours", "right": "theirs"}.get(d.assumed),
-        best_of=cell.best_of,
+        best_of=pair.best_of,
         seeds_needed=seeds,
         images_needed=images,
     )
 
 
-def _seeds_needed(cell: Comparison, d: Difference, level: float) -> int | None:
+def _seeds_needed(pair: Pair, d: Difference, level: float) -> int | None:
     """Return the fewest seeds of ours that settle it, or None if theirs are too few for any."""
-    seeds = np.arange(cell.ours.seeds + 1, MOST_SEEDS + 1)
-    std = d.error / math.sqrt(1 / cell.ours.seeds + 1 / cell.theirs.seeds)
-    error = std * np.sqrt(1 / seeds + 1 / cell.theirs.seeds)
-    df = seeds - 1 + (0 if cell.theirs.std is None else cell.theirs.seeds - 1)
-    within = abs(d.value) + d.rounding + stdtrit(df, (1 + EQUIVALENCE) / 2) * error <= cell.margin
+    seeds = np.arange(pair.ours.seeds + 1, MOST_SEEDS + 1)
+    std = d.error / math.sqrt(1 / pair.ours.seeds + 1 / pair.theirs.seeds)
+    error = std * np.sqrt(1 / seeds + 1 / pair.theirs.seeds)
+    df = seeds - 1 + (0 if pair.theirs.std is None else pair.theirs.seeds - 1)
+    within = abs(d.value) + d.rounding + stdtrit(df, (1 + EQUIVALENCE) / 2) * error <= pair.margin
     apart = abs(d.value) - d.rounding > stdtrit(df, (1 + level) / 2) * error
     settled = within | apart
     return int(seeds[settled.argmax()]) if settled.any() else None
 
 
-def _images_needed(cell: Comparison, d: Difference, level: float) -> int | None:
+def _images_needed(pair: Pair, d: Difference, level: float) -> int | None:
     """Return the images that settle it at best, or None if so many are not to be had."""
-    if cell.images is None or cell.most_images is None:
+    if pair.images is None or pair.most_images is None:
         return None
-    within = cell.margin - abs(d.value) - d.rounding
+    within = pair.margin - abs(d.value) - d.rounding
     apart = abs(d.value) - d.rounding
     shrink = max(
         within / (stdtrit(d.df, (1 + EQUIVALENCE) / 2) * d.error),
         apart / (stdtrit(d.df, (1 + level) / 2) * d.error),
     )
-    images = math.ceil(cell.images / shrink**2) if shrink > 0 else math.inf
-    return images if images <= cell.most_images else None
+    images = math.ceil(pair.images / shrink**2) if shrink > 0 else math.inf
+    return images if images <= pair.most_images else None
 
 
 def _remedy(seeds: int | None, images: int | None) -> str:

@@ -77,8 +77,8 @@ def _line(results: Results, one: Judged) -> list[Cell]:
     theirs = verdict.theirs if verdict else Sample(number.value, number.std, number.seeds)
     known = verdict is not None and verdict.difference is not None
     return [
-        base.method(results, _row_of(results, one.cell)),
-        Cell(f"{one.cell.sigma:.2f}"),
+        base.method(results, _row_of(results, one.target)),
+        Cell(f"{one.target.sigma:.2f}"),
         *([] if number.radius is None else [Cell(f"{number.radius:.2f}")]),
         *_sample(theirs, show),
         *_sample(verdict.ours if verdict else None, show),
@@ -89,10 +89,10 @@ def _line(results: Results, one: Judged) -> list[Cell]:
     ]
 
 
-def _row_of(results: Results, cell: judgement.Cell) -> Row:
-    """Return the cell's row, which tells lambda where the experiment sweeps it."""
-    swept = Row(cell.label, cell.weight)
-    return swept if swept in results.experiment.rows else Row(cell.label, None)
+def _row_of(results: Results, target: judgement.Target) -> Row:
+    """Return the row of a target, which tells lambda where the experiment sweeps it."""
+    swept = Row(target.label, target.weight)
+    return swept if swept in results.experiment.rows else Row(target.label, None)
 
 
 def _sample(sample: Sample | None, show: Callable[[float], str]) -> list[Cell]:
@@ -129,9 +129,9 @@ def _signed(text: str) -> str:
 def _row(one: Judged) -> dict[str, Any]:
     number, verdict = one.number, one.verdict
     row = {
-        "label": one.cell.label,
-        "lambda": one.cell.weight,
-        "sigma": one.cell.sigma,
+        "label": one.target.label,
+        "lambda": one.target.weight,
+        "sigma": one.target.sigma,
         "metric": number.metric,
         "radius": number.radius,
         "published": number.value,
