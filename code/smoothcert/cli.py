@@ -129,7 +129,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="configuration files, of which later ones win, or one model.pt",
+        help="configuration files, laid over config/config.yaml in turn, or one model.pt",
     )
     command.add_argument("--sigma", type=float, help="noise that the model is to be smoothed with")
     command.add_argument(
@@ -145,7 +145,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="configuration files, of which later ones win",
+        help="configuration files, laid over config/config.yaml in turn",
     )
     _machine(command, device=None, threads=None)
 

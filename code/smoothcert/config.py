@@ -546,8 +546,8 @@ def merged(paths: Sequence[Path]) -> dict[str, Any]:
 
     Raises UserError if a file cannot be read or is not a mapping.
     """
-    content: dict[str, Any] = {}
-    for path in [*[DEFAULT] * DEFAULT.exists(), *paths]:
+    content: dict[str, Any] = load(DEFAULT) if DEFAULT.exists() else {}
+    for path in paths:
         _lay_over(content, load(path))
     return content
 

@@ -21,7 +21,7 @@ from scipy.special import chdtri
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
-from smoothcert.analysis.welch import Difference, Sample, difference
+from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
 from smoothcert.published import same
 
 
@@ -156,8 +156,6 @@ def _surplus(
 
 def _deviation(left: Sample, right: Sample, level: float) -> tuple[float, float]:
     """Return the interval of the deviation between seeds, pooled over both sides."""
-    known = [(s.seeds - 1, s.std) for s in (left, right) if s.std is not None]
-    df = sum(seeds for seeds, _ in known)
-    squares = sum(seeds * std**2 for seeds, std in known)
+    std, df = common_deviation(left, right)
     tail = (1 - level) / 2
-    return (squares / chdtri(df, tail)) ** 0.5, (squares / chdtri(df, 1 - tail)) ** 0.5
+    return std * (df / chdtri(df, tail)) ** 0.5, std * (df / chdtri(df, 1 - tail)) ** 0.5

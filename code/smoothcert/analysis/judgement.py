@@ -83,7 +83,7 @@ def judge(experiment: Experiment) -> list[Judged]:
                 continue
             if not target.log and ours is not None:
                 log = logs.get(_key(number))
-                compared[len(judged)] = _comparison(experiment, target, number, ours, log)
+                compared[len(judged)] = _pair(experiment, target, number, ours, log)
             verdict = verdicts.recompute(ours, number) if target.log else None
             judged.append(Judged(target, number, verdict))
     for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
@@ -120,7 +120,7 @@ def _value(certificates: pd.DataFrame, number: Number) -> float:
     return float(metrics.certified(rounded, [number.radius]).mean())
 
 
-def _comparison(
+def _pair(
     experiment: Experiment, target: Target, number: Number, ours: Sample, log: Sample | None
 ) -> Pair:
     protocol, margin = experiment.protocol, experiment.configuration["margin"]

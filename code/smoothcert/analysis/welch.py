@@ -82,9 +82,11 @@ def difference(left: Sample, right: Sample) -> Difference | None:
     """
     if left.std is None or right.std is None:
         return pooled(left, right)
-    error, df = welch(left.std, left.seeds, right.std, right.seeds)
+    a, b = left.std**2 / left.seeds, right.std**2 / right.seeds
+    spread = a**2 / (left.seeds - 1) + b**2 / (right.seeds - 1)
+    df = (a + b) ** 2 / spread if spread else math.inf
     rounding = left.rounding + right.rounding
-    return Difference(left.mean - right.mean, float(error), float(df), rounding)
+    return Difference(left.mean - right.mean, math.sqrt(a + b), df, rounding)
 
 
 def pooled(left: Sample, right: Sample) -> Difference | None:
@@ -93,15 +95,23 @@ def pooled(left: Sample, right: Sample) -> Difference | None:
     s^2 is the mean of the sides' variances, weighted by their degrees of freedom; the error is
     s * sqrt(1/k + 1/m) for k and m seeds. For one run against m it is s * sqrt(1 + 1/m).
     """
-    known = [(side.seeds - 1, side.std) for side in (left, right) if side.std is not None]
-    if not known:
+    found = common_deviation(left, right)
+    if found is None:
         return None
-    df = sum(free for free, _ in known)
-    std = math.sqrt(sum(free * std**2 for free, std in known) / df)
+    std, df = found
     error = std * math.sqrt(1 / left.seeds + 1 / right.seeds)
     assumed = "left" if left.std is None else "right" if right.std is None else None
     rounding = left.rounding + right.rounding
     return Difference(left.mean - right.mean, error, df, rounding, assumed)
+
+
+def common_deviation(left: Sample, right: Sample) -> tuple[float, int] | None:
+    """Return the pooled deviation and its degrees of freedom, or None if neither side knows any."""
+    known = [(side.seeds - 1, side.std) for side in (left, right) if side.std is not None]
+    if not known:
+        return None
+    df = sum(free for free, _ in known)
+    return math.sqrt(sum(free * std**2 for free, std in known) / df), df
 
 
 def paired(differences: Sequence[float]) -> Difference:
@@ -112,16 +122,6 @@ def paired(differences: Sequence[float]) -> Difference:
     values = np.asarray(differences, float)
     error = _std(values) / math.sqrt(len(values))
     return Difference(float(values.mean()), error, len(values) - 1)
-
-
-def welch(
-    left: float, left_seeds: int | np.ndarray, right: float, right_seeds: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return standard error and degrees of freedom from the sides' deviations and seeds."""
-    a, b = left**2 / np.asarray(left_seeds), right**2 / right_seeds
-    spread = a**2 / (np.asarray(left_seeds) - 1) + b**2 / (right_seeds - 1)
-    df = np.divide((a + b) ** 2, spread, out=np.full(np.shape(spread), np.inf), where=spread > 0)
-    return np.sqrt(a + b), df
 
 
 def _std(values: np.ndarray) -> float:

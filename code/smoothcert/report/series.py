@@ -46,6 +46,7 @@ def reduce(content: Experiment) -> dict[str, Any]:
     share of the commonest label.
     """
     panels, images = [], []
+    points = list(published_points.points(content))
     labels = None
     for sigma in content.sigmas:
         cap = largest_radius(content.protocol.n, content.protocol.alpha, sigma)
@@ -63,7 +64,7 @@ def reduce(content: Experiment) -> dict[str, Any]:
             outcomes.append(of | _outcomes(tables, content, sigma))
             images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, cap))
         panel = {"sigma": f"{sigma:.2f}", "cap": cap, "step": step}
-        published = list(_published(content, sigma, cap))
+        published = list(_published(content, points, sigma, cap))
         panels.append(panel | {"curves": curves, "published": published, "outcomes": outcomes})
     subset = experiment.subset(content.dataset, content.protocol)
     return {
@@ -114,10 +115,12 @@ def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, A
     }
 
 
-def _published(content: Experiment, sigma: float, cap: float) -> Iterator[dict[str, Any]]:
+def _published(
+    content: Experiment, points: list[dict[str, Any]], sigma: float, cap: float
+) -> Iterator[dict[str, Any]]:
     """Yield the published points at ``sigma``; the row of one that was not run is None."""
     titles = [row.title for row in content.rows]
-    for point in published_points.points(content):
+    for point in points:
         if point["sigma"] != sigma or point["radius"] > cap:
             continue
         title = published_points.title(content, point)

@@ -120,29 +120,25 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
     tested, over = data["p"].notna(), set(data["error_over"])
     tests = [base.test_note(results)] if "seeds" in over else []
     tests += ["a paired t test over images between two single seeds"] if "images" in over else []
-    return [
+    notes = [
         "The first method's mean minus the second's, accuracies in percentage points, with the "
         f"{1 - LEVEL:.0%} interval of the difference and the two-sided p-value of no difference "
         f"({'; '.join(tests)}), as it is and adjusted by Holm's method for all "
-        f"{tested.sum():,} tests of this table.",
-        *(
-            [
-                f"Bold: significant over seeds at the {LEVEL:.0%} level after the adjustment. What "
-                "is bold in other tables is adjusted for their columns alone."
-            ]
-            if "seeds" in over
-            else []
-        ),
-        *(
-            [
-                "The test over images leaves out the deviation between seeds: it tells the two "
-                "models apart, but not the methods, and nothing is bold."
-            ]
-            if "images" in over
-            else []
-        ),
-        *([] if tested.all() else ["A dash: the values do not vary, so there is no error."]),
+        f"{tested.sum():,} tests of this table."
     ]
+    if "seeds" in over:
+        notes.append(
+            f"Bold: significant over seeds at the {LEVEL:.0%} level after the adjustment. What is "
+            "bold in other tables is adjusted for their columns alone."
+        )
+    if "images" in over:
+        notes.append(
+            "The test over images leaves out the deviation between seeds: it tells the two models "
+            "apart, but not the methods, and is never bold."
+        )
+    if not tested.all():
+        notes.append("A dash: the values do not vary, so there is no error.")
+    return notes
 
 
 def _probability(p: float) -> str:
