@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from smoothcert import __version__, config, datasets, methods, models
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, Training
+from smoothcert.smoothing.attack import Attack
 from smoothcert.smoothing.predict import Prediction
 from smoothcert.smoothing.protocol import Protocol
 
@@ -122,6 +123,15 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     _data_dir(command)
     _machine(command)
     _output(command, "folder for predictions.tsv and predictions.json")
+
+    command = _command(
+        commands, "attack", _attack, "Predict with a trained classifier under attack."
+    )
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
+    _add_section(command, Attack, "attack")
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for attacked.tsv and attacked.json")
 
     command = _command(commands, "doctor", _doctor, "Look at a configuration or a model first.")
     command.add_argument(
@@ -269,6 +279,18 @@ def _predict(options: argparse.Namespace) -> None:
     predict(trained, data, settings, options.output, device)
 
 
+def _attack(options: argparse.Namespace) -> None:
+    from smoothcert import checkpoint
+    from smoothcert.device import choose
+    from smoothcert.smoothing.attack import attack
+
+    settings = _section(options, Attack)
+    trained = checkpoint.load(options.model)
+    data = datasets.load(trained.point.dataset, options.data_dir)
+    device = choose(options.device, options.threads)
+    attack(trained, data, settings, options.output, device)
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from smoothcert.doctor import examine
 
@@ -414,13 +436,15 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
         kind = field.annotation
         choices = get_args(kind) if get_origin(kind) is Literal else None
         kind = next((one for one in get_args(kind) if one is not type(None)), kind)
+        default = "required" if field.is_required() else f"default: {field.default}"
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=str if choices else kind,
             choices=choices,
+            required=field.is_required(),
             default=field.default,
             metavar=None if choices else name.upper(),
-            help=f"{field.description} (default: {field.default})".replace("%", "%%"),
+            help=f"{field.description} ({default})".replace("%", "%%"),
         )
 
 

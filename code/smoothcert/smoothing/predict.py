@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from smoothcert.smoothing.protocol import Evaluation
 if TYPE_CHECKING:
     import pandas as pd
     import torch
+    from torch import Tensor
 
     from smoothcert.checkpoint import Checkpoint
     from smoothcert.datasets import Dataset
@@ -99,39 +101,16 @@ def predict(
     Raises UserError if the subset reaches beyond the test images or if the classifier was trained
     on another version of the data.
     """
-    import pandas as pd
 
     from smoothcert.device import describe
-    from smoothcert.provenance import provenance
     from smoothcert.records import ABSTAIN
-    from smoothcert.smoothing.sampling import Sampler
 
-    point = checkpoint.point
     checkpoint.refuse_other_data(data)
     indices = settings.indices(len(data.test_labels))
     files.make_folder(folder)
-    sampler = Sampler(
-        checkpoint.classifier,
-        point.sigma,
-        point.seed,
-        device,
-        settings.precision,
-        settings.backend,
-    )
-    code = fingerprint.fingerprint(
-        "smoothcert.smoothing.predict",
-        f"smoothcert.datasets.{point.dataset}",
-        f"smoothcert.models.{point.arch}",
-    )
-    description = {
-        "point": point.content,
-        "settings": settings.model_dump(mode="json"),
-        "images": len(indices),
-        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
-        "evaluation": sampler.evaluation,
-        "provenance": provenance(device, code, data.checksum),
-    }
-    say(f"predicting {point} on {describe(device)}, {sampler.evaluation}")
+    sampler = sampler_of(checkpoint, settings, device)
+    about = description(__name__, checkpoint, data, settings, sampler, device)
+    say(f"predicting {checkpoint.point} on {describe(device)}, {sampler.evaluation}")
     groups: list[pd.DataFrame] = []
     done = correct = abstained = 0
     progress = Progress(len(indices), "image")
@@ -142,41 +121,68 @@ def predict(
             done += 1
             correct += row.correct
             abstained += row.predict == ABSTAIN
-            accuracy, abstention = _share(correct, done), _share(abstained, done)
-            progress.step(f"accuracy {_words(*accuracy)}  abstained {_words(*abstention)}")
+            accuracy, abstention = Share.of(correct, done), Share.of(abstained, done)
+            progress.step(f"accuracy {accuracy}  abstained {abstention}")
     progress.close()
-    table = pd.concat(groups).to_csv(sep="\t", index=False, lineterminator="\n")
-    files.write_text(folder / TABLE, table)
-    shares = {
-        "accuracy": accuracy[0],
-        "accuracy_standard_error": accuracy[1],
-        "abstention": abstention[0],
-        "abstention_standard_error": abstention[1],
+    files.write_text(folder / TABLE, tsv(groups))
+    shares = {**accuracy.content("accuracy"), **abstention.content("abstention")}
+    files.write_json(folder / DESCRIPTION, {**about, **shares})
+
+
+def sampler_of(checkpoint: Checkpoint, settings: Prediction, device: torch.device) -> Sampler:
+    """Return what counts the votes of a classifier under the noise that it was trained with."""
+    from smoothcert.smoothing.sampling import Sampler
+
+    point = checkpoint.point
+    return Sampler(
+        checkpoint.classifier,
+        point.sigma,
+        point.seed,
+        device,
+        settings.precision,
+        settings.backend,
+    )
+
+
+def description(
+    module: str,
+    checkpoint: Checkpoint,
+    data: Dataset,
+    settings: Prediction,
+    sampler: Sampler,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return what predictions are made of; ``module`` names the code that makes them."""
+    from smoothcert.provenance import provenance
+
+    point = checkpoint.point
+    code = fingerprint.fingerprint(
+        module, f"smoothcert.datasets.{point.dataset}", f"smoothcert.models.{point.arch}"
+    )
+    return {
+        "point": point.content,
+        "settings": settings.model_dump(mode="json"),
+        "images": len(settings.indices(len(data.test_labels))),
+        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
+        "evaluation": sampler.evaluation,
+        "provenance": provenance(device, code, data.checksum),
     }
-    files.write_json(folder / DESCRIPTION, {**description, **shares})
 
 
-def _predictions(
-    sampler: Sampler, data: Dataset, indices: Sequence[int], settings: Prediction
+def answers(
+    sampler: Sampler, images: Tensor, indices: Sequence[int], stage: str, settings: Prediction
 ) -> pd.DataFrame:
-    """Return the rows of images that are counted together."""
+    """Return PREDICT's answer for each image (B, C, H, W), and the votes behind it.
+
+    ``stage`` names the draw: votes that chose anything must not be counted again.
+    """
     import pandas as pd
 
-    from smoothcert.datasets.base import to_unit
-
-    started = time.perf_counter()
-    rows = list(indices)
-    labels = data.test_labels[rows].numpy()
-    images = to_unit(data.read_test(rows))
-    counts = sampler.counts(images, rows, "predict", settings.n).numpy()
-    answers, classes, largest = decide(counts, settings.alpha)
+    counts = sampler.counts(images, indices, stage, settings.n).numpy()
+    found, classes, largest = decide(counts, settings.alpha)
     return pd.DataFrame(
         {
-            "idx": rows,
-            "label": labels,
-            "predict": answers,
-            "correct": (answers == labels).astype(int),
-            "time": round((time.perf_counter() - started) / len(rows), 4),
+            "predict": found,
             "top": classes[:, 0],
             "count": largest[:, 0],
             "second": classes[:, 1],
@@ -187,11 +193,48 @@ def _predictions(
     )
 
 
-def _share(hits: int, images: int) -> tuple[float, float | None]:
-    """Return a share of images and its standard error, which a single image lacks."""
-    share = hits / images
-    return share, math.sqrt(share * (1 - share) / (images - 1)) if images > 1 else None
+def tsv(groups: Sequence[pd.DataFrame]) -> str:
+    """Return the text of the table of all groups."""
+    import pandas as pd
+
+    return pd.concat(groups).to_csv(sep="\t", index=False, lineterminator="\n")
 
 
-def _words(share: float, error: float | None) -> str:
-    return f"{share:.4f}" if error is None else f"{share:.4f} ± {error:.4f}"
+def _predictions(
+    sampler: Sampler, data: Dataset, indices: Sequence[int], settings: Prediction
+) -> pd.DataFrame:
+    """Return the rows of images that are counted together."""
+    from smoothcert.datasets.base import to_unit
+
+    started = time.perf_counter()
+    rows = list(indices)
+    labels = data.test_labels[rows].numpy()
+    table = answers(sampler, to_unit(data.read_test(rows)), rows, "predict", settings)
+    table.insert(0, "idx", rows)
+    table.insert(1, "label", labels)
+    table.insert(3, "correct", (table["predict"] == labels).astype(int))
+    table.insert(4, "time", round((time.perf_counter() - started) / len(rows), 4))
+    return table
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of images."""
+
+    value: float
+    error: float | None
+    """Its standard error, which a single image lacks."""
+
+    @classmethod
+    def of(cls, hits: int, images: int) -> Share:
+        """Return the share of ``hits`` among ``images``."""
+        share = hits / images
+        error = math.sqrt(share * (1 - share) / (images - 1)) if images > 1 else None
+        return cls(share, error)
+
+    def content(self, name: str) -> dict[str, float | None]:
+        """Return the JSON-like form under ``name``."""
+        return {name: self.value, f"{name}_standard_error": self.error}
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f}" if self.error is None else f"{self.value:.4f} ± {self.error:.4f}"
