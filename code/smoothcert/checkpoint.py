@@ -17,6 +17,7 @@ from smoothcert.datasets import Dataset
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
+from smoothcert.settings import reason
 
 FORMAT = "smoothcert-model-1"
 
@@ -115,10 +116,9 @@ def load(path: Path) -> Checkpoint:
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} states settings that this version does not know ({reason}); use the version "
-            "that wrote it"
+            f"{path} states settings that this version does not know ({reason(error)}); use the "
+            "version that wrote it"
         ) from error
     classifier = models.build(specification)
     try:

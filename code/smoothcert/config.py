@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -267,18 +267,20 @@ class Experiment(Section):
                 "mode radius gives neither ACR nor curves, which experiments compare; use it with "
                 "smoothcert certify"
             )
-        cells: dict[tuple, Point] = {}
+        cells: dict[tuple, dict[int, tuple]] = {}
         for run in self.runs():
             point = run.point
-            cell = (run.label, point.sigma, point.weight, point.seed)
-            if cell in cells:
-                same = cells[cell] == point
-                cure = "; leave one out" if same else ", but not all settings; label them apart"
-                raise UserError(
-                    f"two runs labelled {run.label!r} share sigma {point.sigma:g}, lambda "
-                    f"{point.weight:g} and seed {point.seed}{cure}"
-                )
-            cells[cell] = point
+            seeds = cells.setdefault((run.label, point.sigma, point.weight), {})
+            settings = (replace(point, seed=0), run.log is None)
+            place = (
+                f"two runs labelled {run.label!r} share sigma {point.sigma:g}, lambda "
+                f"{point.weight:g}"
+            )
+            if any(settings != other for other in seeds.values()):
+                raise UserError(f"{place}, but not all settings; label them apart")
+            if point.seed in seeds:
+                raise UserError(f"{place} and seed {point.seed}; leave one out")
+            seeds[point.seed] = settings
         return self
 
     @property

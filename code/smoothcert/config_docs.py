@@ -25,7 +25,6 @@ _BOUNDS = {
     "exclusiveMinimum": "> {}",
     "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
-    "multipleOf": "in steps of {}",
     "minLength": "of length ≥ {}",
     "pattern": "matching `{}`",
 }

@@ -78,22 +78,13 @@ class Number:
 
 
 class Wanted(Section):
-    """What identifies a published number; a key that is left out may have any value."""
+    """Which published numbers of a cell are meant; a key that is left out may have any value."""
 
     source: str | None = None
     """The publication: a file of config/published, as jeong2020rebuttal."""
 
-    dataset: str | None = None
-    """The data set."""
-
-    arch: str | None = None
-    """The network."""
-
     method: str | None = None
     """The training objective."""
-
-    sigma: float | None = None
-    """The noise level."""
 
     metric: str | None = None
     """The metric: acr, certified_accuracy, abstention ..."""
@@ -113,6 +104,19 @@ class Wanted(Section):
     settings: dict[str, float | str] = Field(default_factory=dict)
     """Training settings as the source tells them, as form: first."""
 
+
+class Query(Wanted):
+    """What identifies a published number; a key that is left out may have any value."""
+
+    dataset: str | None = None
+    """The data set."""
+
+    arch: str | None = None
+    """The network."""
+
+    sigma: float | None = None
+    """The noise level."""
+
     def __str__(self) -> str:
         asked = self.model_dump(exclude_none=True, exclude={"settings"}) | self.settings
         return ", ".join(f"{key} {_plain(value)}" for key, value in asked.items()) or "any key"
@@ -123,7 +127,7 @@ def sources(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.csv"))
 
 
-def find(wanted: Wanted, folder: Path = FOLDER) -> list[Number]:
+def find(wanted: Query, folder: Path = FOLDER) -> list[Number]:
     """Return the published numbers that match, in the order of the files.
 
     Raises UserError if the source is unknown or a file is damaged.
@@ -135,7 +139,7 @@ def find(wanted: Wanted, folder: Path = FOLDER) -> list[Number]:
     return [entry for name in names for entry in _read(folder, name) if _matches(entry, wanted)]
 
 
-def one(wanted: Wanted, folder: Path = FOLDER) -> Number:
+def one(wanted: Query, folder: Path = FOLDER) -> Number:
     """Return the one published number that matches.
 
     Raises UserError if there is none, or several: then it says which key would narrow them.
@@ -151,7 +155,7 @@ def one(wanted: Wanted, folder: Path = FOLDER) -> Number:
     return entries[0]
 
 
-def combine(*wanted: Wanted | dict[str, Any]) -> Wanted:
+def combine(*wanted: Wanted | dict[str, Any]) -> Query:
     """Return what all of them ask for; later ones win."""
     content: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -159,10 +163,10 @@ def combine(*wanted: Wanted | dict[str, Any]) -> Wanted:
         keys = part if isinstance(part, dict) else part.model_dump(exclude_unset=True)
         settings |= keys.get("settings", {})
         content |= keys
-    return Wanted(**{**content, "settings": settings})
+    return Query(**{**content, "settings": settings})
 
 
-def numbers(wanted: Wanted, settings: dict[str, Any], folder: Path = FOLDER) -> list[Number]:
+def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> list[Number]:
     """Return the published numbers of one cell: one for each metric and radius.
 
     Of several, those whose settings are all among ``settings``, ours, are meant. Raises UserError
@@ -252,7 +256,7 @@ def _entry(source: str, row: dict[str, str]) -> Number:
     )
 
 
-def _matches(entry: Number, wanted: Wanted) -> bool:
+def _matches(entry: Number, wanted: Query) -> bool:
     # The keys that tell most rows apart come first: this runs for each of some thousand rows.
     for key in ("sigma", "radius", "metric", "method", "dataset", "arch", "subset", "seeds"):
         asked = getattr(wanted, key)
@@ -271,11 +275,11 @@ def same(left: Any, right: Any) -> bool:
         return left is not None and right is not None and _plain(left) == _plain(right)
 
 
-def _absent(wanted: Wanted, folder: Path) -> str:
+def _absent(wanted: Query, folder: Path) -> str:
     return f"no published number has {wanted}{_nearest(wanted, folder)}"
 
 
-def _nearest(wanted: Wanted, folder: Path) -> str:
+def _nearest(wanted: Query, folder: Path) -> str:
     """Return the values that one key has where all the others match, if it alone is at fault."""
     asked = wanted.model_dump(exclude_none=True, exclude={"settings", "table"})
     for key in reversed(asked):

@@ -11,7 +11,7 @@ from smoothcert import published, records
 from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.verdicts import Kind
 from smoothcert.analysis.welch import Sample
-from smoothcert.published import Wanted
+from smoothcert.published import Query
 
 SIGMAS = (0.25, 0.5, 1.0)
 
@@ -29,7 +29,7 @@ REBUTTAL = {
 def cell(source: str, method: str, sigma: float, **settings: str) -> published.Number:
     """Return the one published ACR of five seeds."""
     return published.one(
-        Wanted(
+        Query(
             source=source,
             dataset="mnist",
             arch="lenet",

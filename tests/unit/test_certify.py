@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from smoothcert import checkpoint, datasets, methods, models, records
+from smoothcert import checkpoint, datasets, files, methods, models, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.summary import summarize
 from smoothcert.errors import UserError
@@ -280,6 +280,14 @@ def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
     path.write_text(path.read_text().replace("\n60\t", "\n61\t"))
     with pytest.raises(UserError, match="no row for 1 images"):
         merge([one, two, three], tmp_path / "merged")
+    about = files.read_json(two / "certificates.json")
+    files.write_json(two / "certificates.json", {k: v for k, v in about.items() if k != "identity"})
+    with pytest.raises(UserError, match="2 holds no shard: smoothcert certify --shard writes one"):
+        merge([one, two, three], tmp_path / "merged")
+    about["protocol"]["colour"] = "blue"
+    files.write_json(two / "certificates.json", about)
+    with pytest.raises(UserError, match=r"does not know \(colour: unknown key\)"):
+        merge([two], tmp_path / "merged")
 
 
 def test_extending_a_subset_certifies_the_new_images_alone(model, digits, tmp_path, capsys):
@@ -320,7 +328,7 @@ def test_a_checkpoint_of_other_settings_is_refused_in_one_line(model):
     content = checkpoint.read(model)
     content["point"]["training"]["colour"] = "blue"
     checkpoint.write(model, content)
-    with pytest.raises(UserError, match="states settings that this version does not know"):
+    with pytest.raises(UserError, match=r"does not know \(colour: unknown key\)"):
         checkpoint.load(model)
 
 

@@ -100,7 +100,7 @@ class TestFile:
         path.write_text("claims: [")
         self.refuses(path, "is not YAML")
         path.write_text("")
-        self.refuses(path, "the file")
+        self.refuses(path, "Input should be a valid dictionary")
 
     def refuses(self, path: Path, message: str) -> None:
         with pytest.raises(UserError) as caught:

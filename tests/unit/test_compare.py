@@ -119,6 +119,19 @@ def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message)
         compare(tmp_path / "a", tmp_path / "b")
 
 
+def test_modes_show_what_they_tell(tmp_path):
+    """Mode radius tells no ACR, and mode evaluate takes mistakes for abstentions."""
+    for side in "ab":
+        write(tmp_path / side, "seed-0", table(0), mode="radius", radius=0.4)
+        evaluated = table(0).assign(mode="evaluate")
+        write(tmp_path / f"evaluated {side}", "seed-0", evaluated, mode="evaluate")
+    with pytest.raises(UserError, match="certified in mode radius, which tells neither ACR nor"):
+        compare(tmp_path / "a", tmp_path / "b")
+    text = compare(tmp_path / "evaluated a", tmp_path / "evaluated b")
+    assert "clean accuracy" in text
+    assert "abstention" not in text
+
+
 def test_the_command(sides, tmp_path, capsys):
     cli.main(["compare", *map(str, sides), "--images=1"])
     printed = capsys.readouterr().out

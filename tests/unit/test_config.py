@@ -211,8 +211,15 @@ def experiment(**changes):
         ),
         (
             lambda c: c["experiments"][0]["methods"].append({"method": "consistency", "lambda": 5}),
-            "'Consistency' share sigma 0.25, lambda 5 and seed 0, but not all settings; label",
+            "'Consistency' share sigma 0.25, lambda 5, but not all settings; label",
         ),
+        (
+            lambda c: c["experiments"][0]["methods"].append(
+                {"method": "macer", "lambda": 0, "label": "Gaussian", "seeds": [9]}
+            ),
+            "'Gaussian' share sigma 0.25, lambda 0, but not all settings; label them apart",
+        ),
+        (entry(1, published={"sigma": 0.5}), "published.sigma: unknown key"),
         (
             lambda c: c["experiments"][0]["methods"].append({"method": "gaussian"}),
             "'Gaussian' share sigma 0.25, lambda 0 and seed 0; leave one out",

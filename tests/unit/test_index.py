@@ -74,6 +74,12 @@ def test_what_cannot_be_read_is_named(reports):
     assert len(listing(reports)) == 2
     page = (reports / "index.html").read_text()
     assert "reports/third/experiment.json is not a manifest" in page
+    content = files.read_json(reports / "first/experiment.json")
+    content["runs"][0]["point"]["training"]["colour"] = "blue"
+    files.write_json(reports / "third/experiment.json", content)
+    listing(reports)
+    page = (reports / "index.html").read_text()
+    assert "is not a manifest: colour: unknown key" in page
 
 
 def test_without_experiments_it_is_refused(tmp_path):

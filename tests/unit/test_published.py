@@ -13,7 +13,7 @@ import pytest
 from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.errors import UserError
-from smoothcert.published import COLUMNS, FOLDER, Wanted, find, one
+from smoothcert.published import COLUMNS, FOLDER, Query, find, one
 from smoothcert.smoothing.protocol import SUBSET
 
 ROW = {
@@ -50,20 +50,20 @@ def write(folder: Path, *rows: dict[str, str], name: str = "someone2020") -> Pat
 class TestReading:
     def test_a_row(self, tmp_path):
         write(tmp_path, {})
-        entry = one(Wanted(source="someone2020"), tmp_path)
+        entry = one(Query(source="someone2020"), tmp_path)
         assert (entry.sigma, entry.radius, entry.images, entry.n) == (0.5, 0.5, 500, 100_000)
         assert (entry.std, entry.seeds, entry.best_of) == (None, 1, None)
         assert entry.settings == {"m": "2", "lambda": "10", "eta": "0.5"}
 
     def test_trailing_zeros_tell_the_rounding(self, tmp_path):
         write(tmp_path, {"value": "0.60"}, {"value": "0.6", "seeds": "2"}, {"value": "1", "n": ""})
-        assert [entry.value for entry in find(Wanted(), tmp_path)] == [0.6, 0.6, 1]
-        roundings = [entry.rounding for entry in find(Wanted(), tmp_path)]
+        assert [entry.value for entry in find(Query(), tmp_path)] == [0.6, 0.6, 1]
+        roundings = [entry.rounding for entry in find(Query(), tmp_path)]
         assert roundings == pytest.approx([0.005, 0.05, 0.5])
 
     def test_a_maximum(self, tmp_path):
         write(tmp_path, {"settings": "best_of=14", "sigma": ""})
-        entry = one(Wanted(), tmp_path)
+        entry = one(Query(), tmp_path)
         assert (entry.best_of, entry.sigma) == ("14", None)
 
     @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ class TestReading:
     def test_a_damaged_row_is_one_line(self, tmp_path, damage):
         path = write(tmp_path, {}, damage)
         with pytest.raises(UserError, match=rf"^{re.escape(str(path))}, line 3: .*\Z"):
-            find(Wanted(), tmp_path)
+            find(Query(), tmp_path)
 
     def test_other_columns_are_refused(self, tmp_path):
         (tmp_path / "a.csv").write_text("dataset,value\nmnist,1\n")
         with pytest.raises(UserError, match=r"a\.csv must have the columns dataset, arch"):
-            find(Wanted(), tmp_path)
+            find(Query(), tmp_path)
 
     def test_a_file_is_read_when_it_is_asked_for_and_without_torch_or_pandas(self):
         code = (
             "import sys\n"
             "from smoothcert import published\n"
             "assert published._read.cache_info().currsize == 0\n"
-            "published.one(published.Wanted(source='jeong2020rebuttal', method='macer', sigma=1))\n"
+            "published.one(published.Query(source='jeong2020rebuttal', method='macer', sigma=1))\n"
             "assert published._read.cache_info().currsize == 1\n"
             "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)\n"
         )
@@ -117,12 +117,12 @@ class TestFinding:
             "settings": "lambda=5",
         }
         write(tmp_path, {}, other)
-        assert one(Wanted(**wanted), tmp_path).table == "data/logs/b"
+        assert one(Query(**wanted), tmp_path).table == "data/logs/b"
 
     def test_none_names_what_was_asked_and_what_there_is(self, tmp_path):
         write(tmp_path, {}, {"sigma": "1.00"})
         with pytest.raises(UserError) as caught:
-            one(Wanted(dataset="mnist", sigma=0.3, settings={"lambda": 10}), tmp_path)
+            one(Query(dataset="mnist", sigma=0.3, settings={"lambda": 10}), tmp_path)
         assert str(caught.value) == (
             "no published number has dataset mnist, sigma 0.3, lambda 10; sigma is one of 0.5, 1"
         )
@@ -130,7 +130,7 @@ class TestFinding:
     def test_twice_says_how_to_narrow(self, tmp_path):
         write(tmp_path, {}, {"sigma": "1.00", "table": "b"})
         with pytest.raises(UserError) as caught:
-            one(Wanted(dataset="mnist"), tmp_path)
+            one(Query(dataset="mnist"), tmp_path)
         assert str(caught.value) == (
             "2 published numbers have dataset mnist: add sigma, which is one of 0.5, 1"
         )
@@ -138,29 +138,29 @@ class TestFinding:
     def test_twice_narrows_by_a_setting_or_a_source(self, tmp_path):
         write(tmp_path, {}, {"settings": "m=2;lambda=5", "table": "b"})
         with pytest.raises(UserError, match=r"add settings\.lambda, which is one of 10, 5$"):
-            one(Wanted(sigma=0.5), tmp_path)
+            one(Query(sigma=0.5), tmp_path)
         write(tmp_path, {}, name="other2021")
         with pytest.raises(UserError, match="add source, which is one of other2021, someone2020"):
-            one(Wanted(settings={"lambda": 10}), tmp_path)
+            one(Query(settings={"lambda": 10}), tmp_path)
 
     def test_twice_narrows_by_a_log_as_the_last_resort(self, tmp_path):
         write(tmp_path, {}, {"seeds": "5", "table": "b"}, {"seeds": "5", "table": "c"})
         with pytest.raises(
             UserError, match=r"3 published numbers .*: add seeds, which is one of 1"
         ):
-            one(Wanted(sigma=0.5), tmp_path)
+            one(Query(sigma=0.5), tmp_path)
         with pytest.raises(
             UserError, match=r"2 published numbers .*: add table, which is one of b"
         ):
-            one(Wanted(seeds=5), tmp_path)
+            one(Query(seeds=5), tmp_path)
 
     def test_a_misspelt_source(self):
         with pytest.raises(UserError, match="did you mean 'salman2019'"):
-            one(Wanted(source="salmon2019"))
+            one(Query(source="salmon2019"))
 
     def test_a_misspelt_key(self):
         with pytest.raises(ValueError, match="sgima"):
-            Wanted(sgima=0.5)
+            Query(sgima=0.5)
 
 
 class TestFiles:
@@ -170,7 +170,7 @@ class TestFiles:
         text = (FOLDER / "README.md").read_text(encoding="utf-8")
         described = re.findall(r"^\| `(\w+\d{4}\w*)` \|", text, re.MULTILINE)
         assert sorted(described) == published.sources()
-        assert len(find(Wanted())) == 3918
+        assert len(find(Query())) == 3918
 
     def test_every_column_is_described(self):
         text = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -180,12 +180,12 @@ class TestFiles:
         keys = [
             (e.source, e.dataset, e.arch, e.method, tuple(e.settings.items()), e.sigma, e.metric,
              e.radius, e.subset, e.n, e.seeds, e.table)
-            for e in find(Wanted())
+            for e in find(Query())
         ]  # fmt: skip
         assert len(set(keys)) == len(keys)
 
     def test_values_are_possible(self):
-        for entry in find(Wanted()):
+        for entry in find(Query()):
             assert entry.value >= 0
             if "accuracy" in entry.metric or "abstention" in entry.metric:
                 assert entry.value <= 1
@@ -194,12 +194,12 @@ class TestFiles:
             metrics.round_radii([1.0], entry.radii)
 
     def test_subsets_are_ours_or_words(self):
-        subsets = {entry.subset for entry in find(Wanted()) if entry.subset}
+        subsets = {entry.subset for entry in find(Query()) if entry.subset}
         assert {s for s in subsets if " " not in s} == {"all", "every-20", "every-100", "500-999"}
         assert all(SUBSET.fullmatch(s) for s in subsets if " " not in s)
 
     def test_clean_accuracy_is_certified_accuracy_at_0(self):
-        wanted = Wanted(
+        wanted = Query(
             source="salman2019",
             radius=0,
             settings={"best_of": 14, "best_at": 0.5},
@@ -211,7 +211,7 @@ class TestFiles:
 
     def test_a_table_of_two_decimals_keeps_its_zeros(self):
         wanted = {"source": "salman2019", "table": "table 2", "radius": 1}
-        entry = one(Wanted(**wanted, settings={"self_training": "yes", "best_of": 11}))
+        entry = one(Query(**wanted, settings={"self_training": "yes", "best_of": 11}))
         assert (entry.printed, entry.rounding) == ("0.40", pytest.approx(0.005))
 
 

@@ -212,9 +212,9 @@ class TestJudge:
 def test_holm():
     # Sorted, against 0.05 / 4, / 3, / 2, / 1: 0.001 and 0.014 are rejected, 0.03 is not, and 0.04,
     # which comes after it, stays at its level.
-    levels = verdicts.holm([0.03, 0.001, 0.04, 0.014])
+    levels = verdicts.adjusted_levels([0.03, 0.001, 0.04, 0.014])
     assert levels == pytest.approx([1 - 0.05 / 2, 1 - 0.05 / 4, 1 - 0.05 / 2, 1 - 0.05 / 3])
-    assert verdicts.holm([]) == []
+    assert verdicts.adjusted_levels([]) == []
 
 
 class TestRecompute:
@@ -254,11 +254,11 @@ OURS = {"m": 2, "lambda": 20.0, "form": "first", "eta": 0.5, "epochs": 90}
 
 class TestDifferences:
     def test_none(self):
-        assert verdicts.differences(ENTRY, "all", 100, 100_000, 0.001, OURS) == ()
+        assert verdicts.incomparable_in(ENTRY, "all", 100, 100_000, 0.001, OURS) == ()
 
     def test_each_is_named(self):
         ours = {**OURS, "m": 4, "lambda": 5.0}
-        assert verdicts.differences(ENTRY, "every-50", 10, 10_000, 0.01, ours) == (
+        assert verdicts.incomparable_in(ENTRY, "every-50", 10, 10_000, 0.01, ours) == (
             "subset (ours every-50, theirs all)",
             "n0 (ours 10, theirs 100)",
             "n (ours 10000, theirs 100000)",
@@ -269,12 +269,12 @@ class TestDifferences:
 
     def test_a_setting_that_we_do_not_have_differs(self):
         theirs = dataclasses.replace(ENTRY, settings={"pretrain": "imagenet32"})
-        found = verdicts.differences(theirs, "all", 100, 100_000, 0.001, OURS)
+        found = verdicts.incomparable_in(theirs, "all", 100, 100_000, 0.001, OURS)
         assert found == ("pretrain (ours None, theirs imagenet32)",)
 
     def test_how_the_run_was_chosen_is_no_setting(self):
         theirs = dataclasses.replace(ENTRY, settings={"best_of": "14", "best_at": "0.5"})
-        assert verdicts.differences(theirs, "all", 100, 100_000, 0.001, {}) == ()
+        assert verdicts.incomparable_in(theirs, "all", 100, 100_000, 0.001, {}) == ()
 
 
 def test_margin():

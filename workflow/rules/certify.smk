@@ -25,7 +25,7 @@ rule certify:
         options=certify_options,
         code=certify_code,
         machine=machine_options,
-        folder=subpath(output.table, parent=True),
+        folder=output_folder,
     message:
         "Certify {wildcards.run}, {wildcards.protocol}"
     shell:

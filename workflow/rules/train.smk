@@ -26,7 +26,7 @@ rule train:
         options=train_options,
         code=train_code,
         machine=machine_options,
-        folder=subpath(output.model, parent=True),
+        folder=output_folder,
     message:
         "Train {wildcards.run}"
     shell:

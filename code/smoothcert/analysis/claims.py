@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from smoothcert import datasets, methods, models
 from smoothcert.analysis import metrics
 from smoothcert.errors import UserError, suggestion
-from smoothcert.settings import Section
+from smoothcert.settings import Section, reason
 
 FILE = Path(__file__).parents[3] / "config" / "claims.yaml"
 
@@ -123,15 +123,6 @@ def read(path: Path = FILE) -> list[Claim]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not YAML: {reason}") from error
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "the file"
-    if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        raise UserError(f"{path}: {reason(error)}") from error

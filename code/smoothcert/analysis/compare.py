@@ -15,7 +15,7 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.welch import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 """Confidence level of the intervals."""
 ROUNDINGS = ("3 digits", "4 decimals", "")
 """How a log's radii may be rounded; see ``metrics.round_radii``."""
@@ -54,7 +54,11 @@ def compare(left: Path, right: Path, images: int = 10) -> str:
     different protocols or images: such numbers are not comparable.
     """
     a, b = dict(_cells(left)), dict(_cells(right))
-    lines = [f"A: {left}", f"B: {right}", f"Differences are B - A; intervals are of {LEVEL:.0%}."]
+    lines = [
+        f"A: {left}",
+        f"B: {right}",
+        f"Differences are B - A; intervals are of {CONFIDENCE:.0%}.",
+    ]
     if len(a) == len(b) == 1:
         return "\n".join([*lines, "", *_pair("", *a.values(), *b.values(), images)]) + "\n"
     common = [name for name in a if name in b]
@@ -95,15 +99,23 @@ def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
     for rounding in {side.rounding for side in (a, b)} - {""}:
         yield f"  radii are rounded to {rounding}, as the log's are"
         a, b = (_rounded(side, rounding) for side in (a, b))
+    for side in (a, b):
+        if side.protocol and side.protocol.get("mode") == "radius":
+            raise UserError(
+                f"{side.paths[0]} was certified in mode radius, which tells neither ACR nor clean "
+                "accuracy; compare certificates of another mode"
+            )
     quantities = {
         "ACR": metrics.credited_radius,
         "clean accuracy": lambda table: metrics.certified(table, [0.0])[:, 0].astype(float),
         "abstention": lambda table: (table["predict"] == records.ABSTAIN).to_numpy(float),
     }
+    if any(metrics.evaluated_only(side.tables[0]) for side in (a, b)):
+        del quantities["abstention"]  # mode evaluate does not tell abstentions from mistakes
     for title, values in quantities.items():
         left, right = (np.array([values(table) for table in side.tables]) for side in (a, b))
         over, basis = _difference(left, right)
-        low, high = over.interval(LEVEL)
+        low, high = over.interval(CONFIDENCE)
         verdict = "differs" if low > 0 or high < 0 else "no difference shown"
         if not over.has_error:
             verdict = "equal values tell no error"

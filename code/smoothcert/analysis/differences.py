@@ -18,8 +18,8 @@ from smoothcert.analysis import welch
 from smoothcert.analysis.measurement import Value
 from smoothcert.analysis.welch import Difference
 
-LEVEL = 0.05
-"""Of significance; intervals have the confidence level 1 - LEVEL."""
+SIGNIFICANCE = 0.05
+"""Of significance; intervals have the confidence level 1 - SIGNIFICANCE."""
 
 
 def over_seeds(a: Value, b: Value) -> bool:
@@ -77,5 +77,5 @@ def leaders(columns: Sequence[Sequence[Value | None]]) -> list[int | None]:
         pair = [column[i] for i in (first, *others[:1])]
         testable = len(pair) == 2 and over_seeds(*pair)
         p_values.append(p_value(compare(*pair)) if testable else float("nan"))
-    significant = holm(p_values) < LEVEL
+    significant = holm(p_values) < SIGNIFICANCE
     return [i if sure else None for i, sure in zip(best, significant, strict=True)]

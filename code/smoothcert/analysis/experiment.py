@@ -15,6 +15,7 @@ from smoothcert import datasets, files, records
 from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.errors import UserError
 from smoothcert.point import Point
+from smoothcert.settings import reason
 from smoothcert.smoothing.protocol import Protocol
 
 TRAINING_LOG = "train.tsv"
@@ -182,19 +183,17 @@ def load(manifest: Path) -> Experiment:
     content = files.read_json(manifest)
     try:
         return _experiment(manifest, content)
+    except UserError:
+        raise
     except KeyError as error:
         raise UserError(f"{manifest} is not a manifest: it has no key {error}") from error
     except (TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{manifest} is not a manifest: {reason}") from error
+        raise UserError(f"{manifest} is not a manifest: {reason(error)}") from error
 
 
 def subset(dataset: str, protocol: Protocol) -> range:
     """Return the indices of the test images that ``protocol`` certifies, or raise UserError."""
-    try:
-        return protocol.indices(datasets.describe(dataset).test_images)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return protocol.indices(datasets.describe(dataset).test_images)
 
 
 def read_training(folder: Path) -> pd.DataFrame:

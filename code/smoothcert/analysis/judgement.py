@@ -128,7 +128,7 @@ def _pair(
     on_ours = log is not None and log.seeds == number.seeds
     theirs = log if on_ours else verdicts.printed(number)
     subset = number.subset if on_ours else protocol.subset
-    differs = verdicts.differences(
+    differs = verdicts.incomparable_in(
         number, subset, protocol.n0, protocol.n, protocol.alpha, target.settings
     )
     if protocol.mode == "staged":

@@ -120,7 +120,7 @@ def printed(number: Number) -> Sample:
     return Sample(number.value, number.std, number.seeds, number.rounding)
 
 
-def differences(
+def incomparable_in(
     number: Number, subset: str, n0: int, n: int, alpha: float, settings: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Return, in words, what makes our runs incomparable to a published number; empty if nothing.
@@ -149,7 +149,7 @@ def judge(table: Sequence[Pair]) -> list[Verdict]:
     """Return the verdicts on the cells of one table, in their order."""
     found = [None if c.differs else _difference(c) for c in table]
     tested = [i for i, d in enumerate(found) if d is not None]
-    levels = dict(zip(tested, holm([found[i].p_value() for i in tested]), strict=True))
+    levels = dict(zip(tested, adjusted_levels([found[i].p_value() for i in tested]), strict=True))
     return [
         _untested(pair) if d is None else _tested(pair, d, levels[i])
         for i, (pair, d) in enumerate(zip(table, found, strict=True))
@@ -180,7 +180,7 @@ def recompute(log: Sample | None, number: Number) -> Verdict:
     return Verdict(kind, reason, log, theirs, difference=off, best_of=number.best_of)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def adjusted_levels(p_values: Sequence[float]) -> list[float]:
     """Return the confidence level for each p value: its interval excludes 0 where Holm rejects.
 
     The smallest of k p values is tested at 5% / k, the next at 5% / (k - 1) and so on, up to the

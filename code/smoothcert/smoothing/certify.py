@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from smoothcert import files, fingerprint, records
 from smoothcert.checkpoint import Checkpoint
@@ -128,23 +130,8 @@ class _Work:
         labels = self.data.test_labels[indices].numpy()
         chosen = self.sampler.counts(images, indices, "choose", self.protocol.n0).numpy()
         tops = chosen.argmax(1)
-        open_ = np.ones(len(indices), bool)
-        if self.protocol.mode == "evaluate":
-            open_ = tops == labels
-        counts, votes = np.zeros((2, len(indices)), np.int64)
-        bounds = np.zeros(len(indices))
-        for look, total in enumerate(self.mode.looks):
-            (rows,) = open_.nonzero()
-            if not len(rows):
-                break
-            fresh = total - (self.mode.looks[look - 1] if look else 0)
-            at_look = [indices[row] for row in rows]
-            new = self.sampler.counts(images[rows], at_look, f"estimate {look}", fresh).numpy()
-            counts[rows] += new[np.arange(len(rows)), tops[rows]]
-            votes[rows] = total
-            judged, done = self.mode.judge(look, counts[rows])
-            bounds[rows] = np.maximum(bounds[rows], judged)
-            open_[rows] = ~done
+        wanted = tops == labels if self.protocol.mode == "evaluate" else np.ones_like(tops, bool)
+        counts, votes, bounds = self._estimate(images, indices, tops, wanted)
         seconds = time.perf_counter() - started
         self._votes += int(votes.sum()) + len(indices) * self.protocol.n0
         self._seconds += seconds
@@ -168,6 +155,35 @@ class _Work:
                 mode=self.protocol.mode,
                 batch=self.sampler.batch,
             )
+
+    def _estimate(
+        self,
+        images: Tensor,
+        indices: list[int],
+        tops: NDArray[np.int64],
+        wanted: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the fresh votes for each image's chosen class, of how many, and the bound on p_A.
+
+        All are (B,), and 0 where no estimate is ``wanted``. An image gets votes look by look, until
+        the mode is done with it.
+        """
+        open_ = wanted.copy()
+        counts, votes = np.zeros((2, len(indices)), np.int64)
+        bounds = np.zeros(len(indices))
+        for look, total in enumerate(self.mode.looks):
+            (rows,) = open_.nonzero()
+            if not len(rows):
+                break
+            fresh = total - (self.mode.looks[look - 1] if look else 0)
+            at_look = [indices[row] for row in rows]
+            new = self.sampler.counts(images[rows], at_look, f"estimate {look}", fresh).numpy()
+            counts[rows] += new[np.arange(len(rows)), tops[rows]]
+            votes[rows] = total
+            judged, done = self.mode.judge(look, counts[rows])
+            bounds[rows] = np.maximum(bounds[rows], judged)
+            open_[rows] = ~done
+        return counts, votes, bounds
 
     def speed(self) -> float:
         """Return the votes counted in a second so far."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from smoothcert import records
 from smoothcert.errors import UserError
 from smoothcert.records import Certificate, PartialTable
+from smoothcert.settings import reason
 from smoothcert.smoothing.protocol import Protocol
 
 
@@ -50,13 +52,21 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
     tables, descriptions = zip(*(records.read(shard) for shard in shards), strict=True)
     first = descriptions[0]
     for shard, description in zip(shards, descriptions, strict=True):
+        if not description.keys() >= {"identity", "test_images"}:
+            raise UserError(f"{shard} holds no shard: smoothcert certify --shard writes one")
         if records.place(description)[:2] != records.place(first)[:2]:
             devices = [about["provenance"]["device"] for about in (description, first)]
             raise UserError(
                 f"{shard} and {shards[0]} are of different weights, settings or devices (of "
                 f"{' and '.join(devices)}); certify one of them again"
             )
-    indices = set(Protocol(**first["protocol"]).indices(first["test_images"]))
+    try:
+        indices = set(Protocol(**first["protocol"]).indices(first["test_images"]))
+    except ValidationError as error:
+        raise UserError(
+            f"{shards[0]} states a protocol that this version does not know ({reason(error)}); "
+            "certify again"
+        ) from error
     rows = pd.concat(tables, ignore_index=True).sort_values("idx", ignore_index=True)
     faults = {
         "two rows": rows["idx"][rows["idx"].duplicated()],

@@ -142,8 +142,8 @@ def best_note(results: Results, scope: str) -> list[str]:
         return ["Nothing is bold: single seeds tell models apart, but not methods."]
     return [
         f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
-        f"{differences.LEVEL:.0%} level ({test_note(results)}; adjusted by Holm's method for the "
-        "number of columns)."
+        f"{differences.SIGNIFICANCE:.0%} level ({test_note(results)}; adjusted by Holm's method "
+        "for the number of columns)."
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import differences, metrics
-from smoothcert.analysis.differences import LEVEL
+from smoothcert.analysis.differences import SIGNIFICANCE
 from smoothcert.analysis.measurement import CLEAN, Measured, Results
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Block, Cell, Column, Table
@@ -61,7 +61,7 @@ def table(results: Results) -> Table:
 def _compare(later: Measured, earlier: Measured, quantity: Quantity) -> dict[str, Any]:
     a, b = later[quantity], earlier[quantity]
     found = differences.compare(a, b)
-    low, high = found.interval(1 - LEVEL) if found else (math.nan, math.nan)
+    low, high = found.interval(1 - SIGNIFICANCE) if found else (math.nan, math.nan)
     return {
         "label": later.row.label,
         "lambda": later.weight,
@@ -84,7 +84,7 @@ def _compare(later: Measured, earlier: Measured, quantity: Quantity) -> dict[str
 def _columns() -> list[Column]:
     columns = []
     for name, _ in SHOWN.values():
-        headings = (f"Δ {name}", f"{1 - LEVEL:.0%} interval", "p", "Holm p")
+        headings = (f"Δ {name}", f"{1 - SIGNIFICANCE:.0%} interval", "p", "Holm p")
         columns += map(Column, headings)
     return [*columns, Column("Seeds"), Column("Error over", words=True)]
 
@@ -98,7 +98,7 @@ def _line(
         cells += [
             Cell(
                 base.minus(show(number["difference"])),
-                best=number["p_holm"] < LEVEL and number["error_over"] == "seeds",
+                best=number["p_holm"] < SIGNIFICANCE and number["error_over"] == "seeds",
             ),
             Cell(" to ".join(base.minus(show(number[end])) for end in ("low", "high")))
             if known
@@ -122,14 +122,14 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
     tests += ["a paired t test over images between two single seeds"] if "images" in over else []
     notes = [
         "The first method's mean minus the second's, accuracies in percentage points, with the "
-        f"{1 - LEVEL:.0%} interval of the difference and the two-sided p-value of no difference "
-        f"({'; '.join(tests)}), as it is and adjusted by Holm's method for all "
+        f"{1 - SIGNIFICANCE:.0%} interval of the difference and the two-sided p-value of no "
+        f"difference ({'; '.join(tests)}), as it is and adjusted by Holm's method for all "
         f"{tested.sum():,} tests of this table."
     ]
     if "seeds" in over:
         notes.append(
-            f"Bold: significant over seeds at the {LEVEL:.0%} level after the adjustment. What is "
-            "bold in other tables is adjusted for their columns alone."
+            f"Bold: significant over seeds at the {SIGNIFICANCE:.0%} level after the adjustment. "
+            "What is bold in other tables is adjusted for their columns alone."
         )
     if "images" in over:
         notes.append(
