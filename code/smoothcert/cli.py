@@ -44,13 +44,41 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (summary, add_options, run) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=run)
+        add_options(command)
+    method = _named_method(arguments)
+    if method:
+        _add_section(commands.choices["train"], methods.load(method), method)
+    return parser
 
-    command = _command(commands, "data", _data, "Fetch a data set and record its checksum.")
+
+def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("dataset", choices=[*datasets.names(), "published-logs"])
     _data_dir(command)
     _output(command, "JSON file with the data set's sizes and checksum")
 
-    command = _command(commands, "train", _train, "Train one classifier.")
+
+def _data(options: argparse.Namespace) -> None:
+    from smoothcert import files
+
+    if options.dataset == "published-logs":
+        from smoothcert.analysis import published_logs
+
+        files.write_json(options.output, published_logs.fetch(options.data_dir))
+        return
+    data = datasets.load(options.dataset, options.data_dir)
+    record = {
+        "dataset": options.dataset,
+        "train_images": len(data.train_labels),
+        "test_images": len(data.test_labels),
+        "checksum": data.checksum,
+    }
+    files.write_json(options.output, record)
+
+
+def _train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", choices=datasets.names(), required=True)
     command.add_argument("--arch", choices=models.names(), required=True)
     command.add_argument(
@@ -73,149 +101,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="of weights, order and noise (default: 0)"
     )
     _add_section(command, Training, "training")
-    method = _named_method(arguments)
-    if method:
-        _add_section(command, methods.load(method), method)
     _data_dir(command)
     _machine(command)
     _output(command, "folder for model.pt and train.tsv")
-
-    command = _command(
-        commands, "convert", _convert, "Convert weights that were trained elsewhere."
-    )
-    command.add_argument(
-        "file",
-        type=Path,
-        help="what torch.save wrote: a state_dict, bare or in a released checkpoint",
-    )
-    command.add_argument(
-        "--arch", choices=models.names(), help="network (default: what the file states)"
-    )
-    command.add_argument("--dataset", choices=datasets.names(), required=True)
-    command.add_argument(
-        "--normalize",
-        choices=get_args(Training.model_fields["normalize"].annotation),
-        required=True,
-        help="what the network expects: the data set's mean taken off and divided by its standard "
-        "deviation (standard), the mean taken off (center), or neither (none)",
-    )
-    command.add_argument(
-        "--sigma", type=float, required=True, help="noise of its training, [0, 1] pixel scale"
-    )
-    command.add_argument(
-        "--seed", type=int, default=0, help="of the noise of certification (default: 0)"
-    )
-    _output(command, "the checkpoint to write, as in DIR/model.pt")
-
-    command = _command(commands, "certify", _certify, "Certify a trained classifier.")
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Protocol, "protocol")
-    _data_dir(command)
-    _machine(command)
-    command.add_argument(
-        "--shard", metavar="K/N", default="1/1", help="certify the K-th of N parts (default: 1/1)"
-    )
-    _output(command, "folder for certificates.tsv and certificates.json")
-
-    command = _command(commands, "predict", _predict, "Predict with a trained classifier.")
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Prediction, "prediction")
-    _data_dir(command)
-    _machine(command)
-    _output(command, "folder for predictions.tsv and predictions.json")
-
-    command = _command(
-        commands, "attack", _attack, "Predict with a trained classifier under attack."
-    )
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Attack, "attack")
-    _data_dir(command)
-    _machine(command)
-    _output(command, "folder for attacked.tsv and attacked.json")
-
-    command = _command(commands, "doctor", _doctor, "Look at a configuration or a model first.")
-    command.add_argument(
-        "files",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="configuration files, laid over config/config.yaml in turn, or one model.pt",
-    )
-    command.add_argument("--sigma", type=float, help="noise that the model is to be smoothed with")
-    command.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder of the model's data set; a configuration names its own (default: data)",
-    )
-
-    command = _command(commands, "cost", _cost, "Estimate the hours that a configuration takes.")
-    command.add_argument(
-        "files",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="configuration files, laid over config/config.yaml in turn",
-    )
-    _machine(command, device=None, threads=None)
-
-    command = _command(commands, "merge", _merge, "Join the shards of a certification.")
-    command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
-    _output(command, "folder for certificates.tsv and certificates.json")
-
-    command = _command(commands, "summarize", _summarize, "Summarise certificates in summary.json.")
-    command.add_argument("certificates", type=Path, help="folder that holds certificates.tsv")
-
-    command = _command(
-        commands, "import-logs", _import_logs, "Take over the published logs of an experiment."
-    )
-    _manifest(command)
-    _data_dir(command)
-    _output(command, "JSON file that names the logs")
-
-    command = _command(commands, "tables", _tables, "Write an experiment's tables.")
-    _manifest(command)
-    _output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
-
-    command = _command(commands, "figures", _figures, "Draw an experiment's figures.")
-    _manifest(command)
-    _output(command, "folder for the figures: SVG, PDF, PNG, and CSV of what they show")
-
-    command = _command(commands, "compare", _compare, "Compare two sets of certificates.")
-    command.add_argument("left", type=Path, metavar="A", help="a folder of results, or a .tsv")
-    command.add_argument("right", type=Path, metavar="B", help="the same; a published log too")
-    command.add_argument(
-        "--images", type=int, default=10, help="list so many of the images that differ most"
-    )
-
-    command = _command(commands, "report", _report, "Write an experiment's report page.")
-    _manifest(command)
-    command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
-    command.add_argument("--figures", type=Path, required=True, help="folder of its figures")
-    _output(command, "the HTML file, which needs no other")
-
-    command = _command(commands, "index", _index, "List the experiments that have a report.")
-    command.add_argument("reports", type=Path, help="folder of the experiments' folders")
-    _output(command, "the HTML file")
-    return parser
-
-
-def _data(options: argparse.Namespace) -> None:
-    from smoothcert import files
-
-    if options.dataset == "published-logs":
-        from smoothcert.analysis import published_logs
-
-        files.write_json(options.output, published_logs.fetch(options.data_dir))
-        return
-    data = datasets.load(options.dataset, options.data_dir)
-    record = {
-        "dataset": options.dataset,
-        "train_images": len(data.train_labels),
-        "test_images": len(data.test_labels),
-        "checksum": data.checksum,
-    }
-    files.write_json(options.output, record)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -240,6 +128,32 @@ def _train(options: argparse.Namespace) -> None:
     train(point, data, options.output, choose(options.device, options.threads))
 
 
+def _convert_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file",
+        type=Path,
+        help="what torch.save wrote: a state_dict, bare or in a released checkpoint",
+    )
+    command.add_argument(
+        "--arch", choices=models.names(), help="network (default: what the file states)"
+    )
+    command.add_argument("--dataset", choices=datasets.names(), required=True)
+    command.add_argument(
+        "--normalize",
+        choices=get_args(Training.model_fields["normalize"].annotation),
+        required=True,
+        help="what the network expects: the data set's mean taken off and divided by its standard "
+        "deviation (standard), the mean taken off (center), or neither (none)",
+    )
+    command.add_argument(
+        "--sigma", type=float, required=True, help="noise of its training, [0, 1] pixel scale"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, help="of the noise of certification (default: 0)"
+    )
+    _output(command, "the checkpoint to write, as in DIR/model.pt")
+
+
 def _convert(options: argparse.Namespace) -> None:
     from smoothcert.convert import convert
 
@@ -252,6 +166,17 @@ def _convert(options: argparse.Namespace) -> None:
         sigma=options.sigma,
         seed=options.seed,
     )
+
+
+def _certify_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
+    _add_section(command, Protocol, "protocol")
+    _data_dir(command)
+    _machine(command)
+    command.add_argument(
+        "--shard", metavar="K/N", default="1/1", help="certify the K-th of N parts (default: 1/1)"
+    )
+    _output(command, "folder for certificates.tsv and certificates.json")
 
 
 def _certify(options: argparse.Namespace) -> None:
@@ -267,6 +192,14 @@ def _certify(options: argparse.Namespace) -> None:
     certify(trained, data, protocol, options.output, device, shard)
 
 
+def _predict_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
+    _add_section(command, Prediction, "prediction")
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for predictions.tsv and predictions.json")
+
+
 def _predict(options: argparse.Namespace) -> None:
     from smoothcert import checkpoint
     from smoothcert.device import choose
@@ -277,6 +210,14 @@ def _predict(options: argparse.Namespace) -> None:
     data = datasets.load(trained.point.dataset, options.data_dir)
     device = choose(options.device, options.threads)
     predict(trained, data, settings, options.output, device)
+
+
+def _attack_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
+    _add_section(command, Attack, "attack")
+    _data_dir(command)
+    _machine(command)
+    _output(command, "folder for attacked.tsv and attacked.json")
 
 
 def _attack(options: argparse.Namespace) -> None:
@@ -291,6 +232,23 @@ def _attack(options: argparse.Namespace) -> None:
     attack(trained, data, settings, options.output, device)
 
 
+def _doctor_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="configuration files, laid over config/config.yaml in turn, or one model.pt",
+    )
+    command.add_argument("--sigma", type=float, help="noise that the model is to be smoothed with")
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the model's data set; a configuration names its own (default: data)",
+    )
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from smoothcert.doctor import examine
 
@@ -301,6 +259,17 @@ def _doctor(options: argparse.Namespace) -> None:
         print("nothing to warn of")
     if any(finding.level == "error" for finding in found):
         sys.exit(1)
+
+
+def _cost_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="configuration files, laid over config/config.yaml in turn",
+    )
+    _machine(command, device=None, threads=None)
 
 
 def _cost(options: argparse.Namespace) -> None:
@@ -314,16 +283,31 @@ def _cost(options: argparse.Namespace) -> None:
     print(cost.assumptions(settings, describe(device)))
 
 
+def _merge_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
+    _output(command, "folder for certificates.tsv and certificates.json")
+
+
 def _merge(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.shards import merge
 
     merge(options.shards, options.output)
 
 
+def _summarize_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("certificates", type=Path, help="folder that holds certificates.tsv")
+
+
 def _summarize(options: argparse.Namespace) -> None:
     from smoothcert.analysis.summary import summarize
 
     summarize(options.certificates)
+
+
+def _import_logs_options(command: argparse.ArgumentParser) -> None:
+    _manifest(command)
+    _data_dir(command)
+    _output(command, "JSON file that names the logs")
 
 
 def _import_logs(options: argparse.Namespace) -> None:
@@ -333,10 +317,20 @@ def _import_logs(options: argparse.Namespace) -> None:
     published_logs.import_logs(options.experiment, logs, options.output)
 
 
+def _tables_options(command: argparse.ArgumentParser) -> None:
+    _manifest(command)
+    _output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
+
+
 def _tables(options: argparse.Namespace) -> None:
     from smoothcert.analysis.tables import write_tables
 
     write_tables(options.experiment, options.output)
+
+
+def _figures_options(command: argparse.ArgumentParser) -> None:
+    _manifest(command)
+    _output(command, "folder for the figures: SVG, PDF, PNG, and CSV of what they show")
 
 
 def _figures(options: argparse.Namespace) -> None:
@@ -345,16 +339,36 @@ def _figures(options: argparse.Namespace) -> None:
     draw_figures(options.experiment, options.output)
 
 
+def _compare_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("left", type=Path, metavar="A", help="a folder of results, or a .tsv")
+    command.add_argument("right", type=Path, metavar="B", help="the same; a published log too")
+    command.add_argument(
+        "--images", type=int, default=10, help="list so many of the images that differ most"
+    )
+
+
 def _compare(options: argparse.Namespace) -> None:
     from smoothcert.analysis.compare import compare
 
     print(compare(options.left, options.right, options.images), end="")
 
 
+def _report_options(command: argparse.ArgumentParser) -> None:
+    _manifest(command)
+    command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
+    command.add_argument("--figures", type=Path, required=True, help="folder of its figures")
+    _output(command, "the HTML file, which needs no other")
+
+
 def _report(options: argparse.Namespace) -> None:
     from smoothcert.report.page import write_report
 
     write_report(options.experiment, options.tables, options.figures, options.output)
+
+
+def _index_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("reports", type=Path, help="folder of the experiments' folders")
+    _output(command, "the HTML file")
 
 
 def _index(options: argparse.Namespace) -> None:
@@ -371,12 +385,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _command(commands, name: str, run, summary: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=summary, description=summary)
-    command.set_defaults(run=run)
-    return command
 
 
 def _data_dir(command: argparse.ArgumentParser) -> None:
@@ -464,3 +472,27 @@ def _named_method(arguments: list[str]) -> str | None:
     if name is not None and name not in methods.names():
         sys.exit(f"smoothcert train: unknown method {name!r}{suggestion(name, methods.names())}")
     return name
+
+
+_COMMANDS = {
+    "data": ("Fetch a data set and record its checksum.", _data_options, _data),
+    "train": ("Train one classifier.", _train_options, _train),
+    "convert": ("Convert weights that were trained elsewhere.", _convert_options, _convert),
+    "certify": ("Certify a trained classifier.", _certify_options, _certify),
+    "predict": ("Predict with a trained classifier.", _predict_options, _predict),
+    "attack": ("Predict with a trained classifier under attack.", _attack_options, _attack),
+    "doctor": ("Look at a configuration or a model first.", _doctor_options, _doctor),
+    "cost": ("Estimate the hours that a configuration takes.", _cost_options, _cost),
+    "merge": ("Join the shards of a certification.", _merge_options, _merge),
+    "summarize": ("Summarise certificates in summary.json.", _summarize_options, _summarize),
+    "import-logs": (
+        "Take over the published logs of an experiment.",
+        _import_logs_options,
+        _import_logs,
+    ),
+    "tables": ("Write an experiment's tables.", _tables_options, _tables),
+    "figures": ("Draw an experiment's figures.", _figures_options, _figures),
+    "compare": ("Compare two sets of certificates.", _compare_options, _compare),
+    "report": ("Write an experiment's report page.", _report_options, _report),
+    "index": ("List the experiments that have a report.", _index_options, _index),
+}
