@@ -162,7 +162,7 @@ def read(path: Path) -> Any:
         raise UserError(
             f"{path} is a folder; name the file in it, as {path / 'model.pt'}"
         ) from error
-    except OSError as error:
+    except PermissionError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged file makes the unpickler raise many kinds
         raise UserError(f"{path} is damaged, or no file of torch.save") from error

@@ -43,12 +43,15 @@ def convert(
     that of the noise of certification.
 
     Raises UserError if the file cannot be read safely, is a checkpoint of ours, states another
-    arch, or holds weights that do not fit the arch or the data set's classes.
+    arch, or holds weights that are not finite or do not fit the arch or the data set's classes.
     """
     content = checkpoint.read(file)
     if output.exists() and output.samefile(file):
         raise UserError(f"{output} would replace the file to convert; name another --output")
     state = weights(file, content)
+    broken = [key for key, values in state.items() if not values.isfinite().all()]
+    if broken:
+        raise UserError(f"{file} holds values that are not finite, the first in {broken[0]}")
     stated = stated_arch(content)
     if arch is None and stated is None:
         raise UserError(f"{file} states no known arch; give --arch: {', '.join(models.names())}")
@@ -98,11 +101,15 @@ def _fill(network: nn.Module, state: dict[str, Tensor], misfit: str) -> None:
     expected = {wrappers + key: value.shape for key, value in network.state_dict().items()}
     for key in state:
         if key not in expected:
-            raise UserError(f"{misfit}: {key} is none of its layers; choose another --arch")
+            raise UserError(
+                f"{misfit}: {key} is none of its layers; choose another --arch, or rename it"
+            )
     for key in expected:
         # PyTorch up to 0.4.0 did not count batches, which matters to training alone.
         if key not in state and not key.endswith("num_batches_tracked"):
-            raise UserError(f"{misfit}: {key} is missing; choose another --arch")
+            raise UserError(
+                f"{misfit}: {key} is missing; choose another --arch, or rename the layers"
+            )
     *_, last = expected  # the bias of the last layer
     if state[last].ndim == 1 and len(state[last]) != expected[last][0]:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -63,6 +64,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the file to a name beside it that is free, and return that name."""
+    numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.name}.aside{number}") for number in numbers)
+    aside = next(name for name in names if not name.exists())
+    path.replace(aside)
+    return aside
 
 
 def make_folder(folder: Path) -> None:

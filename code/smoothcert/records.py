@@ -80,8 +80,7 @@ class PartialTable:
         files.make_folder(folder)
         self._lock = _lock(folder / LOCK)
         if self._rows.exists() and not self._same():
-            aside = self._rows.with_name(f"{self._rows.name}.aside")
-            self._rows.replace(aside)
+            aside = files.set_aside(self._rows)
             say(f"{self._rows} is of other weights, settings or devices: set aside as {aside.name}")
         if not self._rows.exists():
             files.write_json(self._about, description)
@@ -179,6 +178,22 @@ class PartialTable:
             return self._rows.open("ab", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write {self._rows}: {error.strerror}") from error
+
+
+def is_finished(folder: Path, description: dict[str, Any]) -> bool:
+    """Return whether ``folder`` holds the finished table that the description tells of.
+
+    Raises UserError if it holds a damaged one, or that of other weights, settings or devices.
+    """
+    if not (folder / TABLE).exists():
+        return False
+    _, found = read(folder)
+    if "identity" in found and place(found) == place(description):
+        return True
+    raise UserError(
+        f"{folder / TABLE} is of other weights, settings, code or devices; choose another folder, "
+        "or delete it"
+    )
 
 
 def place(description: dict[str, Any]) -> tuple[str, str, str]:

@@ -263,6 +263,25 @@ def test_shards_give_the_whole_table(model, digits, tmp_path, monkeypatch, count
     assert (about["shard"], about["images"]) == ("1/1", 18)
 
 
+def test_finished_certificates_stay(model, digits, tmp_path, capsys):
+    """The same command has nothing to do, and another one must not replace them."""
+    certify(model, digits, tmp_path / "c")
+    before = (tmp_path / "c" / "certificates.tsv").read_bytes()
+    certify(model, digits, tmp_path / "c")
+    assert "holds these certificates already" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"certificates\.tsv is of other weights, settings, code"):
+        certify(model, digits, tmp_path / "c", n=500)
+    assert (tmp_path / "c" / "certificates.tsv").read_bytes() == before
+
+
+def test_what_is_set_aside_stays(tmp_path):
+    for content in "abc":
+        (tmp_path / "rows").write_text(content)
+        files.set_aside(tmp_path / "rows")
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"rows.aside": "a", "rows.aside-2": "b", "rows.aside-3": "c"}
+
+
 def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
     for number in (1, 2, 3):
         settings, shard = Protocol(subset="every-20", n=1000), Shard(number, 3)

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -57,6 +58,13 @@ def run(folder, content, *options, **saving):
     torch.save(content, file, **saving)
     cli.main(["convert", str(file), f"--output={output}", *options])
     return checkpoint.load(output)
+
+
+def saved(content):
+    """Return the bytes of a file of torch.save."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
 
 
 def options(dataset="cifar10", normalize="standard", sigma=0.5, **more):
@@ -228,6 +236,12 @@ def renamed(old, new):
         (LENET, {"output": "/proc/nowhere/model.pt"}, "cannot create the folder /proc/nowhere"),
         (None, {}, "checkpoint theirs.pth.tar does not exist"),
         (b"nonsense", {}, "theirs.pth.tar is damaged, or no file of torch.save"),
+        (saved(LENET)[:5000], {}, "theirs.pth.tar is damaged, or no file of torch.save"),
+        (
+            {**LENET, "fc2.bias": torch.full((10,), torch.nan)},
+            {},
+            "holds values that are not finite, the first in fc2.bias",
+        ),
         (LENET, {"normalize": None}, None),
         (LENET, {"normalize": "divide"}, None),
         (LENET, {"sigma": None}, None),

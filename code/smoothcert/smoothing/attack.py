@@ -72,7 +72,7 @@ def attack(
     files.make_folder(folder)
     sampler = predict.sampler_of(checkpoint, settings, device)
     about = predict.description(__name__, checkpoint, data, settings, sampler, device)
-    say(f"attacking {checkpoint.point} on {describe(device)}, {sampler.evaluation}")
+    say(f"attacking {checkpoint.point} on {describe(device)}, {sampler}")
     groups: list[pd.DataFrame] = []
     done = clean = robust = 0
     progress = Progress(len(indices), "image")

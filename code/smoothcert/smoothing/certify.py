@@ -40,10 +40,11 @@ def certify(
     come; a killed call continues after its last whole row, and rows of other subsets below the
     model's folder are taken over, provided that weights, protocol, data, code, back end,
     precision and kind of device are the same. Of several shards, only this one is certified.
+    Where ``folder`` holds these very certificates already, nothing is done.
 
-    Raises UserError if the subset reaches beyond the test images, if mode radius can never certify
-    its radius, if the classifier was trained on another version of the data, or if another process
-    is writing the same table.
+    Raises UserError if ``folder`` holds others, if the subset reaches beyond the test images, if
+    mode radius can never certify its radius, if the classifier was trained on another version of
+    the data, or if another process is writing the same table.
     """
     point = checkpoint.point
     checkpoint.refuse_other_data(data)
@@ -77,9 +78,12 @@ def certify(
         "provenance": record,
     }
     description["identity"] = _identity(description, device)
+    if records.is_finished(folder, description):
+        say(f"{folder} holds these certificates already")
+        return
     with PartialTable(folder, description) as table:
         table.take_over(records.siblings(checkpoint.path.parent, description), set(indices))
-        say(f"certifying {point} on {describe(device)}, {sampler.evaluation}")
+        say(f"certifying {point} on {describe(device)}, {sampler}")
         todo = [index for index in indices if index not in table.done]
         progress = Progress(len(indices), "image", done=len(table.done))
         work = _Work(sampler, data, protocol, mode, point.sigma)

@@ -110,7 +110,7 @@ def predict(
     files.make_folder(folder)
     sampler = sampler_of(checkpoint, settings, device)
     about = description(__name__, checkpoint, data, settings, sampler, device)
-    say(f"predicting {checkpoint.point} on {describe(device)}, {sampler.evaluation}")
+    say(f"predicting {checkpoint.point} on {describe(device)}, {sampler}")
     groups: list[pd.DataFrame] = []
     done = correct = abstained = 0
     progress = Progress(len(indices), "image")

@@ -51,6 +51,9 @@ class Sampler:
             "precision": self._backend.precision,
         }
 
+    def __str__(self) -> str:
+        return f"{self._backend.name} {self._backend.version} in {self._backend.precision}"
+
     @property
     def batch(self) -> int:
         """Return the noisy copies in one forward pass; it is halved where memory runs out."""
