@@ -34,19 +34,35 @@ def choose(kind: str, threads: int) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(f"device cuda was asked for, but {_no_gpu()}; use --device cpu")
-    # torch.compile starts as many processes as there are CPUs, unless told before its import.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))
+    from torch._inductor import config as inductor  # slow, and of no use on a CPU
+
     # Reproducible sums: cuBLAS needs its workspace set before the first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A help in debugging that comes with it and costs time: new tensors filled with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    # cuDNN rounds what it calls float32 to TF32 unless told otherwise.
+    # cuDNN rounds what it calls float32 to TF32 unless told otherwise, and cuBLAS too where
+    # TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set, as in NVIDIA's containers.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # torch.compile starts as many processes as there are CPUs, unless told otherwise. Not by the
+    # variable, which is read when the module is imported, as torchvision does.
+    if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
+        inductor.compile_threads = threads
     device = torch.device("cuda", _free_gpu())
     _refuse_unusable(device)
     torch.cuda.set_device(device)
     return device
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether memory of a GPU did not suffice, which torch and its libraries tell variously.
+
+    cuDNN finds no engine whose workspace fits; cuBLAS cannot allocate its own.
+    """
+    signs = ("out of memory", "unable to find an engine", "cublas_status_alloc_failed")
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in signs)
 
 
 def _no_gpu() -> str:
@@ -78,9 +94,11 @@ def _free_gpu() -> int:
     count = torch.cuda.device_count()
     if count == 1:
         return 0
-    uuids = [torch.cuda.get_device_properties(index).uuid for index in range(count)]
+    found = [torch.cuda.get_device_properties(index) for index in range(count)]
+    # With the number on the bus, since a driver may give all GPUs the same UUID of zeros.
+    names = [f"{gpu.uuid}-{gpu.pci_bus_id}" for gpu in found]
     places = ((place, index) for place in itertools.count() for index in range(count))
-    return next(index for place, index in places if _hold(f"{uuids[index]}-{place}"))
+    return next(index for place, index in places if _hold(f"{names[index]}-{place}"))
 
 
 def _hold(place: str) -> bool:

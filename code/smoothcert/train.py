@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smoothcert import checkpoint, datasets, extra, files, fingerprint, initial, models
 from smoothcert.datasets.base import Dataset, to_unit
-from smoothcert.device import describe
+from smoothcert.device import describe, is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing
 from smoothcert.models.classifier import Classifier
@@ -37,7 +37,8 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     continues to the weights that an uninterrupted run reaches. A resume file of other settings,
     seed, code or data is set aside. The same point on the same device, precision, thread count
     and versions gives the same weights, since all randomness of an epoch depends on (seed,
-    epoch) alone.
+    epoch) alone, as long as memory suffices: cuDNN may choose another engine, which rounds another
+    way, where its workspace does not fit.
 
     Raises UserError if init_from or extra_images does not suit, or if the loss is not finite,
     naming epoch and batch; the last good resume file stays. A folder with another model.pt is
@@ -62,7 +63,9 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     for epoch in range(len(rows), point.training.epochs):
         try:
             rows.append(_epoch(point, epoch, state, source, device))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise UserError(
                 f"out of memory on {device} in epoch {epoch + 1} of {point}; lower "
                 f"training.batch_size (the state after epoch {epoch} is kept)"

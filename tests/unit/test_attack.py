@@ -131,9 +131,16 @@ def test_attack_and_answers_see_noises_of_their_own(model, data, tmp_path, monke
     assert stages == [("predict", True), ("attacked", False)]
 
 
-def test_too_many_noises_for_the_memory(model, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+    ],
+)
+def test_too_many_noises_for_the_memory(error, model, data, tmp_path, monkeypatch):
     def greedy(*_):
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(pgd, "pgd", greedy)
     with pytest.raises(UserError, match="out of memory on cpu with 8 noises; choose a smaller m"):

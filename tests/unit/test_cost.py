@@ -321,9 +321,16 @@ class TestCommand:
             cli.main(["cost", path, "b.yaml", "--device", "cpu"])
 
 
-def test_memory_that_does_not_suffice_is_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_one_line(error, monkeypatch):
     def refuse(*_):
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(methods.load("gaussian"), "loss", refuse)
     with pytest.raises(UserError, match=r"lower training.batch_size"):

@@ -150,6 +150,7 @@ def perturbed(
 
     from smoothcert.attacks.pgd import pgd
     from smoothcert.attacks.victim import Victim
+    from smoothcert.device import is_out_of_memory
 
     point = checkpoint.point
     generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "attack", index))
@@ -160,7 +161,9 @@ def perturbed(
     victim = Victim(checkpoint.classifier, torch.tensor([label], device=device), noises)
     try:
         found = pgd(victim, images, settings.epsilon, settings.steps, generator)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise UserError(
             f"out of memory on {device} with {settings.m} noises; choose a smaller m"
         ) from error

@@ -4,7 +4,8 @@ Back end and precision decide how the network rounds, and so are part of the cla
 certified; they are recorded with every certificate. Noise is drawn, scaled and added in float32,
 the network rounds the sum to its precision, and logits are compared in float32. All forward
 passes have one shape, and none depends on another: a chunk of noise gets the same votes whatever
-is computed before, after or beside it.
+is computed before, after or beside it, as long as memory suffices (cuDNN may choose another engine
+where its workspace does not fit, and a halved batch may round another way).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.smoothing import cpu, noise, protocol
@@ -45,8 +47,8 @@ class Backend(Protocol):
     def votes(self, image: Tensor, seed: int, wanted: int) -> Tensor:
         """Return the classes, int64 (wanted,), of the first noisy copies of a chunk.
 
-        ``image`` is (C, H, W) float32 in [0, 1]; 1 <= ``wanted`` <= chunk. Raises
-        torch.OutOfMemoryError if a batch is too large for the device.
+        ``image`` is (C, H, W) float32 in [0, 1]; 1 <= ``wanted`` <= chunk. If a batch is too large
+        for the device, raises a RuntimeError that ``device.is_out_of_memory`` knows.
         """
 
 
@@ -163,6 +165,8 @@ class Torch:
         self._classifier = classifier.to(device, memory_format=torch.channels_last).eval()
         self._classify = self._uncompiled
         if gpu:
+            # A process compiles a function eight times at most, and runs it uncompiled after that.
+            torch.compiler.reset()
             # Kernels chosen by the clock could differ from process to process, and so the votes.
             self._classify = torch.compile(
                 self._uncompiled, dynamic=False, options={"deterministic": True}
@@ -176,12 +180,20 @@ class Torch:
         batches = draws.split(self.batch)[: -(-wanted // self.batch)]
         try:
             return torch.cat([self._classify(batch, image) for batch in batches])[:wanted]
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            reason = _first_line(error.inner_exception)
+        except torch._dynamo.exc.ShortenTraceback as error:
+            if is_out_of_memory(error):
+                raise
+            reason = _first_line(getattr(error, "inner_exception", error))
+            # Triton found no compiler, or called it in vain, as where a header is missing.
+            if "C compiler" in str(error) or "CalledProcessError" in str(error):
+                advice = (
+                    "it needs a C compiler and Python's headers (as in the packages gcc and "
+                    "python3-dev)"
+                )
+            else:
+                advice = "choose another device"
             raise UserError(
-                f"torch cannot compile the classifier for {self.device} ({reason}); "
-                "it needs a C compiler and Python's headers (as in the packages gcc and "
-                "python3-dev)"
+                f"torch cannot compile the classifier for {self.device} ({reason}); {advice}"
             ) from error
 
     def _uncompiled(self, draws: Tensor, image: Tensor) -> Tensor:

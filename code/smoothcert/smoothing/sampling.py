@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.progress import say
@@ -24,7 +25,9 @@ class Sampler:
     Votes are made by the chunk. A chunk's noise depends on (seed, index of the image, stage,
     number of the chunk) alone and every forward pass has one shape; the counts of an image are
     therefore the same whatever else is counted, in whatever order and on however many threads,
-    on the same device, back end and precision. Memory does not grow with images or votes.
+    on the same device, back end and precision, as long as memory suffices: where it runs out, a
+    smaller batch or another engine of cuDNN's may round another way. Memory does not grow with
+    images or votes.
 
     Raises UserError if the device lacks the back end or the precision.
     """
@@ -78,13 +81,17 @@ class Sampler:
         while True:
             try:
                 return self._counts(images, indices, stage, n)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 if backend.batch == 1:
                     raise UserError(
                         f"out of memory on {backend.device} with one noisy copy a batch; "
                         "choose another device"
                     ) from error
             torch.cuda.empty_cache()
+            # A process compiles a function eight times at most, and runs it uncompiled after that.
+            torch.compiler.reset()
             backend.batch //= 2
             say(f"out of memory on {backend.device}: continuing with a batch of {backend.batch}")
 
