@@ -8,6 +8,14 @@ from typing import Any
 
 from smoothcert.errors import UserError
 
+TABLES = (
+    "certificates.tsv.partial",
+    "shard-*/certificates.tsv.partial",
+    "shard-*/certificates.tsv",
+)
+"""Where a certification that is not finished has its rows, in one job or in shards."""
+LOGS = ("certify.log", "shard-*.log", "merge.log")
+
 
 def manifests(experiments: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return by name the manifests of the finished runs alone, with the others as ``missing``.
@@ -36,18 +44,25 @@ def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _reason(run: Mapping[str, Any]) -> str:
     """Return why a run has no certificates: its error, or how far it came."""
     folder, certificates = Path(run["folder"]), Path(run["certificates"])
-    rows = certificates / "certificates.tsv.partial"
     if not (folder / "model.pt").exists():
         begun = (folder / "resume.pt").exists()
         return _error(folder / "train.log") or (
             "training not finished" if begun else "training not begun"
         )
-    if rows.exists():
-        done = rows.read_bytes().count(b"\n") - 1
-        begun = f"certification not finished: {done:,} images so far"
+    tables = [path for pattern in TABLES for path in certificates.glob(pattern)]
+    if tables:
+        # An image may stand in several: in a shard's and in one of a try without shards.
+        images = {row.split(b"\t")[0] for path in tables for row in _rows(path)}
+        begun = f"certification not finished: {len(images):,} images so far"
     else:
         begun = "trained, certification not begun"
-    return _error(certificates / "certify.log") or begun
+    logs = [path for pattern in LOGS for path in sorted(certificates.glob(pattern))]
+    return next(filter(None, map(_error, logs)), begun)
+
+
+def _rows(table: Path) -> list[bytes]:
+    """Return the whole rows of a table; a killed job may have left a torn one."""
+    return table.read_bytes().split(b"\n")[1:-1]
 
 
 def _error(log: Path) -> str:

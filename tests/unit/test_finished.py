@@ -59,6 +59,21 @@ def test_reason_tells_how_far_a_run_came(manifest):
     assert reason(manifest) == "training not finished"
 
 
+def test_reason_tells_how_far_shards_came(manifest):
+    first = manifest["runs"][0]
+    certificates(first).unlink()
+    folder = certificates(first).parent
+    header, torn = "idx\tlabel\n", "12"
+    files.write_text(folder / "shard-1-of-2/certificates.tsv", f"{header}0\t1\n2\t1\n")
+    files.write_text(folder / "shard-2-of-2/certificates.tsv.partial", f"{header}1\t1\n{torn}")
+    assert reason(manifest) == "certification not finished: 3 images so far"
+    files.write_text(folder / "certificates.tsv.partial", f"{header}0\t1\n3\t1\n")
+    assert reason(manifest) == "certification not finished: 4 images so far"
+    files.write_text(folder / "shard-1-of-2.log", "image 3/90\n")
+    files.write_text(folder / "shard-2-of-2.log", "smoothcert certify: no space left\n")
+    assert reason(manifest) == "smoothcert certify: no space left"
+
+
 def test_tables_count_the_seeds_that_are_there(manifest):
     certificates(manifest["runs"][0]).unlink()
     path = Path("reports/synthetic/experiment.json")

@@ -207,6 +207,17 @@ class TestCost:
         assert cost["training", "Gaussian"] == 900.25
         assert cost.drop(("training", "Gaussian")).isna().all()
 
+    def test_peak_memory_is_that_of_the_largest_shard(self, folder):
+        manifest = write_experiment(folder)
+        run = files.read_json(manifest)["runs"][0]
+        for number, memory in enumerate(("800.5", "NA", "700.25"), 1):
+            path = Path(run["certificates"]) / f"shard-{number}-of-3.benchmark.tsv"
+            files.write_text(path, f"s\th:m:s\tmax_rss\n9.1\t0:00:09\t{memory}\n")
+        write_tables(manifest, Path("tables"))
+        cost = pd.read_csv("tables/cost.csv").set_index(["stage", "label"])["peak_memory"]
+        assert cost["certification", "Gaussian"] == 800.5
+        assert cost.drop(("certification", "Gaussian")).isna().all()
+
     def test_a_damaged_benchmark_is_named(self, folder):
         manifest = write_experiment(folder)
         run = files.read_json(manifest)["runs"][0]

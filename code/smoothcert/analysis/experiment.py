@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,18 +92,14 @@ class Run:
         return None if self.log else read_training(self.folder)
 
     def read_peak_memory(self, stage: Literal["train", "certify"]) -> float:
-        """Return the largest resident memory of the stage's job, in MB (2^20 bytes).
+        """Return the largest resident memory of the stage's jobs, in MB (2^20 bytes).
 
-        NaN without a benchmark of Snakemake's, or if the job was too short for one.
+        A certification in shards has a job a shard. NaN without a benchmark of Snakemake's, or if
+        the jobs were too short for one.
         """
         folder = self.folder if stage == "train" else self.certificates
-        path = folder / f"{stage}.benchmark.tsv"
-        if not path.exists():
-            return math.nan
-        try:
-            return float(pd.read_csv(path, sep="\t")["max_rss"].max())
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is not a benchmark of Snakemake's; delete it") from error
+        found = [*folder.glob(f"{stage}.benchmark.tsv"), *folder.glob("shard-*.benchmark.tsv")]
+        return float(pd.Series(map(_peak_memory, found), dtype=float).max())
 
 
 @dataclass(frozen=True)
@@ -212,6 +207,13 @@ def read_training(folder: Path) -> pd.DataFrame:
     if log.empty:
         raise UserError(f"{path} has no epochs")
     return log
+
+
+def _peak_memory(benchmark: Path) -> float:
+    try:
+        return float(pd.read_csv(benchmark, sep="\t")["max_rss"].max())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{benchmark} is not a benchmark of Snakemake's; delete it") from error
 
 
 def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
