@@ -296,6 +296,9 @@ def test_collapsed_runs_are_listed(tmp_path):
     assert "1 run collapsed" in words(page)
     assert str(content.runs[3].certificates) in page
     assert str(content.runs[2].certificates) not in page
+    (row,) = re.findall(r"<tr><td.*", page)
+    assert not content.runs[3].point.parameters.regularized
+    assert "<td>–</td>" in row
 
 
 def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from smoothcert import __version__, datasets, files
 from smoothcert.analysis import experiment
-from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.analysis.figures import names
 from smoothcert.analysis.figures.style import appearance
 from smoothcert.report import charts, exhibits, origin, series, template
@@ -33,7 +33,9 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     content = experiment.load(manifest)
     written = exhibits.tables(tables)
     drawn = exhibits.figures(figures, names(content.manifest))
-    runs = exhibits.read_numbers(tables / "runs.csv", "clean_accuracy", "at_cap", "p_lower_q50")
+    runs = exhibits.read_numbers(
+        tables / "runs.csv", "folder", "clean_accuracy", "at_cap", "p_lower_q50"
+    )
     reduced = series.reduce(content)
     page = template.environment(output.parent).get_template("report.html")
     text = page.render(
@@ -59,7 +61,7 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
             lower_bound(content.protocol.n, content.protocol.n, content.protocol.alpha)
         ),
         caps=_caps(content, runs),
-        collapsed=_collapsed(runs, reduced),
+        collapsed=_collapsed(content, runs, reduced["images"]["commonest"]),
         origin=origin.provenance(content),
         outputs=origin.outputs(manifest, tables, figures, output, written.values(), drawn.values()),
         run_files=[(run, origin.run_files(run)) for run in content.runs],
@@ -110,7 +112,10 @@ def _range(values: pd.Series, form: str) -> str:
     return low if low == high else f"{low} – {high}"
 
 
-def _collapsed(runs: pd.DataFrame, reduced: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs that are no more often right than one who always names the same class."""
-    chance = reduced["images"]["commonest"]
-    return runs[runs["clean_accuracy"] <= chance].to_dict("records")
+def _collapsed(
+    content: Experiment, runs: pd.DataFrame, chance: float
+) -> list[tuple[Run, dict[str, Any]]]:
+    """Return the runs that are no more often right than ``chance``, with their numbers."""
+    numbers = runs.set_index("folder").to_dict("index")
+    found = ((run, numbers[str(run.certificates)]) for run in content.runs)
+    return [(run, number) for run, number in found if number["clean_accuracy"] <= chance]
