@@ -93,6 +93,12 @@ class TestOverSeeds:
         estimate = metrics.over_seeds([[[1.0], [2.0]], [[2.0], [3.0]], [[4.0], [6.0]]])
         assert (estimate.lowest, estimate.highest) == ([1.5], [5])
 
+    def test_spread_is_that_over_seeds_or_for_one_seed_over_images(self):
+        several = metrics.over_seeds([[1.0, 2.0], [3.0, 5.0]])
+        assert several.spread == several.std > 0
+        single = metrics.over_seeds([[1.0, 2.0]])
+        assert single.spread == single.standard_error > 0
+
 
 class TestShares:
     FIELDS = ("mean", "std", "standard_error", "lowest", "highest")

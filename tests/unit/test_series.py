@@ -117,6 +117,11 @@ def test_outcomes_of_published_logs_follow_from_the_rounded_radii(content):
     assert expected[0] > 0.02
 
 
+def test_one_image_has_no_spread(folder):
+    found = cell(load(folder, seeds=[0], certification={"subset": "0-0"}), "curves")
+    assert set(found["spread"]) == {0}
+
+
 def test_mode_evaluate_knows_no_abstentions(folder):
     content = load(folder, certification={"subset": "every-4", "n": 1000, "mode": "evaluate"})
     names = series.outcome_names(content)

@@ -7,6 +7,7 @@ abstention is wrong at every radius. Comparisons with a radius use >=. (Cohen et
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -49,6 +50,11 @@ class Estimate:
     """Of the seeds."""
     highest: NDArray[np.float64]
     seeds: int
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Return what stands behind ±: the std over seeds or, for one seed, the standard error."""
+        return self.std if self.seeds > 1 else self.standard_error
 
 
 def radii(step: float, cap: float) -> NDArray[np.float64]:
@@ -110,6 +116,15 @@ def over_seeds(values: ArrayLike) -> Estimate:
     means, images = values.mean(1), values.shape[1]
     paired = values.mean(0).std(0, ddof=1) if images > 1 else np.full(means.shape[1:], np.nan)
     return _estimate(means, paired / images**0.5)
+
+
+def certified_accuracy(tables: Sequence[pd.DataFrame], at: ArrayLike) -> Estimate:
+    """Return the certified accuracy at the radii ``at`` from the certificates of each seed."""
+    credited = [
+        np.where(table["correct"], table["radius"], -1)  # wrong at every radius
+        for table in tables
+    ]
+    return shares_reaching(credited, at)
 
 
 def shares_reaching(values: ArrayLike, thresholds: ArrayLike) -> Estimate:

@@ -106,12 +106,12 @@ def _edges(content: Experiment) -> list[float]:
 
 
 def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, Any]:
-    shares = np.array([metrics.certified(table, grid).mean(0) for table in tables])
+    found = metrics.certified_accuracy(tables, grid)
     return {
-        "mean": _shares(shares.mean(0)),
-        "spread": _shares(_spread(shares, len(tables[0]))),
-        "low": _shares(shares.min(0)),
-        "high": _shares(shares.max(0)),
+        "mean": _shares(found.mean),
+        "spread": _shares(found.spread),
+        "low": _shares(found.lowest),
+        "high": _shares(found.highest),
     }
 
 
@@ -134,26 +134,23 @@ def _published(
 
 
 def _outcomes(tables: list[pd.DataFrame], content: Experiment, sigma: float) -> dict[str, Any]:
-    shares = np.array([_outcome_shares(table, content, sigma) for table in tables])
-    return {
-        "mean": _shares(shares.mean(0)),
-        "spread": _shares(_spread(shares, len(tables[0]))),
-    }
+    found = metrics.over_seeds([_outcomes_of(table, content, sigma) for table in tables])
+    return {"mean": _shares(found.mean), "spread": _shares(found.spread)}
 
 
-def _outcome_shares(table: pd.DataFrame, content: Experiment, sigma: float) -> NDArray[np.float64]:
-    """Return the shares of ``outcome_names``, which add up to 1."""
+def _outcomes_of(table: pd.DataFrame, content: Experiment, sigma: float) -> NDArray[np.bool_]:
+    """Return whether each image (images, outcomes) belongs to ``outcome_names``: to one of them."""
     correct = table["correct"].to_numpy(bool)
     cap = correct & _at_cap(table, content.protocol, sigma)
     # The bound on p_A that belongs to the radius, which published logs have alone.
     step = np.digitize(ndtr(table["radius"] / sigma), _edges(content)[1:])
-    steps = [(correct & ~cap & (step == i)).mean() for i in range(len(_edges(content)))]
+    steps = [correct & ~cap & (step == i) for i in range(len(_edges(content)))]
     abstained = (table["predict"] == ABSTAIN).to_numpy()
     if content.protocol.mode == "evaluate":
-        worst = [(~correct).mean()]
+        worst = [~correct]
     else:
-        worst = [abstained.mean(), (~correct & ~abstained).mean()]
-    return np.array([cap.mean(), *reversed(steps), *worst])
+        worst = [abstained, ~correct & ~abstained]
+    return np.column_stack([cap, *reversed(steps), *worst])
 
 
 def _at_cap(table: pd.DataFrame, protocol: Protocol, sigma: float) -> NDArray[np.bool_]:
@@ -163,13 +160,6 @@ def _at_cap(table: pd.DataFrame, protocol: Protocol, sigma: float) -> NDArray[np
     counts = np.array([protocol.n - 1, protocol.n])
     radii = certified_radius(lower_bound(counts, protocol.n, protocol.alpha), sigma)
     return (table["radius"] > radii.mean()).to_numpy()
-
-
-def _spread(shares: NDArray[np.float64], images: int) -> NDArray[np.float64]:
-    """Return the deviation of shares (seeds, ...) over seeds; for one seed, the standard error."""
-    if len(shares) > 1:
-        return shares.std(0, ddof=1)
-    return np.sqrt(shares[0] * (1 - shares[0]) / max(images - 1, 1))
 
 
 def _pack(tables: list[pd.DataFrame], cap: float) -> dict[str, Any]:
@@ -192,4 +182,5 @@ def _base64(values: NDArray, kind: str) -> str:
 
 
 def _shares(values: NDArray[np.float64]) -> list[float]:
-    return values.round(SHARE_DIGITS).tolist()
+    # JSON has no NaN, which is the standard error of a single image.
+    return np.nan_to_num(values).round(SHARE_DIGITS).tolist()

@@ -30,11 +30,7 @@ def radii(largest: float) -> NDArray[np.float64]:
 
 def certified_accuracy(runs: Sequence[Run], at: NDArray[np.float64]) -> Estimate:
     """Return the certified accuracy of a cell's runs at the radii ``at``."""
-    credited = [
-        np.where(run.outcomes["correct"], run.outcomes["radius"], -1)  # wrong at every radius
-        for run in runs
-    ]
-    return metrics.shares_reaching(credited, at)
+    return metrics.certified_accuracy([run.outcomes for run in runs], at)
 
 
 def draw_curve(panel: Axes, data: pd.DataFrame, index: int) -> None:
