@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 from synthetic import FAR_APART, SWEEP, rows, write_experiment, written
 
-from smoothcert import files
+from smoothcert import files, records
 from smoothcert.analysis import tables as package
 from smoothcert.analysis.figures import FIGURES
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
@@ -184,6 +184,26 @@ class TestFormats:
                 row[1:] for row in markdown if "script" not in "".join(row)
             ]
             assert any(HOSTILE in "".join(row) for row in cells.rows) or name == "sweeps"
+
+
+def test_each_certificate_table_is_read_once(folder, monkeypatch):
+    manifest = write_experiment(
+        folder,
+        dataset="mnist",
+        arch="lenet",
+        sigmas=[0.5],
+        seeds=[0, 1],
+        certification={"subset": "every-100"},
+        published={"source": "jeong2020rebuttal"},
+    )
+    read, original = [], records.read_table
+    monkeypatch.setattr(
+        records, "read_table", lambda path, *rest: (read.append(path), original(path, *rest))[1]
+    )
+    write_tables(manifest, Path("tables"))
+    assert len(read) == len(set(read)) == 2 * 2
+    for name in ("verdicts", "claims"):
+        assert len(pd.read_csv(f"tables/{name}.csv")) >= 2
 
 
 class Cells(HTMLParser):

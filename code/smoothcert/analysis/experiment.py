@@ -19,7 +19,7 @@ from smoothcert.smoothing.protocol import Protocol
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
-OUTCOME = ("predict", "radius", "correct", "count", "n", "p_lower", "mode")
+OUTCOME = ("predict", "radius", "correct", "time", "count", "n", "p_lower", "mode")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _key(number: Number) -> tuple:
 def _samples(experiment: Experiment, target: Target) -> list[Sample | None]:
     """Return the runs' values for each number of the target; None without runs or if unknown."""
     runs = [
-        run.read_certificates()
+        run.outcomes
         for run in experiment.runs
         if (run.row.label, run.point.weight, run.point.sigma)
         == (target.label, target.weight, target.sigma)

@@ -144,11 +144,10 @@ def measure(experiment: Experiment) -> Results:
         quantities = metrics.quantities(radii)
         values = []
         for run in members:
-            certificates = run.read_certificates()
-            values.append(metrics.image_values(certificates, radii))
+            values.append(metrics.image_values(run.outcomes, radii))
             one = metrics.over_seeds(values[-1:])
             measured = Measured(row, sigma, (run,), cap, quantities, one, values[-1])
-            runs[id(run)] = _run(experiment, run, measured, certificates)
+            runs[id(run)] = _run(experiment, run, measured)
         cells[row, sigma] = Measured(
             row,
             sigma,
@@ -176,9 +175,7 @@ def protocol(experiment: Experiment) -> dict[str, Any]:
     return {key: getattr(experiment.protocol, key) for key in PROTOCOL}
 
 
-def _run(
-    experiment: Experiment, run: Run, measured: Measured, certificates: pd.DataFrame
-) -> dict[str, Any]:
+def _run(experiment: Experiment, run: Run, measured: Measured) -> dict[str, Any]:
     columns = {}
     for name, quantity in (
         ("acr", Quantity(metrics.ACR)),
@@ -197,14 +194,14 @@ def _run(
         "radius_cap": measured.cap,
         **{
             f"p_lower_q{q * 100:02.0f}": value
-            for q, value in metrics.p_lower_quantiles(certificates).items()
+            for q, value in metrics.p_lower_quantiles(run.outcomes).items()
         },
         **_training(run),
-        "seconds_per_image": certificates["time"].mean(),
+        "seconds_per_image": run.outcomes["time"].mean(),
         "certify_memory": run.read_peak_memory("certify"),
         "device": run.description["provenance"]["device"],
         "unpublished": " ".join(run.unpublished),
-        "images": len(certificates),
+        "images": len(run.outcomes),
         **protocol(experiment),
         "folder": str(run.certificates),
     }

@@ -10,6 +10,7 @@ import pandas as pd
 
 from smoothcert import files
 from smoothcert.analysis import claims, metrics
+from smoothcert.analysis.claims import Claim
 from smoothcert.analysis.evidence import Finding, Outcome, Result, evaluate
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
@@ -29,9 +30,7 @@ def table(results: Results) -> Table:
         for claim in claims.read()
         if (claim.dataset, claim.arch) == (content.dataset, content.arch)
     ]
-    radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
-    runs = _runs(results, sorted(radii))
-    judged = [evaluate(claim, runs) for claim in found]
+    judged = _judge(found, results) if found else []
     data = pd.DataFrame([row for one in judged for row in _rows(one)], columns=COLUMNS)
     notes = (
         [
@@ -51,6 +50,12 @@ def table(results: Results) -> Table:
     )
 
 
+def _judge(found: list[Claim], results: Results) -> list[Result]:
+    radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
+    runs = _runs(results, sorted(radii))
+    return [evaluate(claim, runs) for claim in found]
+
+
 def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
     """Return a row a run and metric, as the claims are evaluated on; published logs among them.
 
@@ -61,7 +66,7 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
     for run in results.experiment.runs:
         if run.log is not None and run.point.method in own:
             continue
-        values = metrics.image_values(run.read_certificates(), np.array(radii)).mean(0)
+        values = metrics.image_values(run.outcomes, np.array(radii)).mean(0)
         settings = run.point.settings
         for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
             rows.append(
