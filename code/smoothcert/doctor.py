@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from scipy.special import ndtr
 
 from smoothcert import config, cost, datasets, gpus, published
 from smoothcert.analysis import published_logs
@@ -148,8 +148,7 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
 
 def radius_cap(experiment: Experiment) -> Findings:
     """Find an n too small for the radii that tables list."""
-    protocol = experiment.certification
-    listed = {}
+    protocol, listed = experiment.certification, {}
     for sigma in {run.point.sigma for run in experiment.runs()}:
         wanted = _listed_radius(experiment, sigma)
         if not modes.of(protocol, sigma).largest_radius(sigma) >= wanted:
@@ -158,7 +157,12 @@ def radius_cap(experiment: Experiment) -> Findings:
         return
     sigma = max(listed, key=lambda sigma: listed[sigma] / sigma)
     radius, cap = listed[sigma], modes.of(protocol, sigma).largest_radius(sigma)
-    enough = math.ceil(math.log(protocol.alpha) / math.log(ndtr(radius / sigma)))
+
+    # Asked of the mode, which may leave its last look a share of alpha alone.
+    def cap_of(n: int) -> float:
+        return modes.of(protocol.model_copy(update={"n": n}), sigma).largest_radius(sigma)
+
+    enough = bisect_left(range(sys.maxsize), radius, lo=protocol.n, key=cap_of)
     yield Finding(
         "warning",
         f"n {protocol.n} caps radii at {cap:.2f} for sigma {sigma:.2f}, below radius {radius:.2f} "

@@ -65,6 +65,13 @@ class TestExperiments:
         assert on_experiment(doctor.radius_cap, {"n": 29_691}) == []
         assert len(on_experiment(doctor.radius_cap, {"n": 29_690})) == 1
 
+    def test_an_n_that_mode_staged_is_advised_is_enough(self):
+        staged = {"mode": "staged", "n": 10_000}
+        (line,) = on_experiment(doctor.radius_cap, staged)
+        n = int(line.split("certification.n to ")[1].split()[0])
+        assert on_experiment(doctor.radius_cap, staged | {"n": n}) == []
+        assert len(on_experiment(doctor.radius_cap, staged | {"n": n - 1})) == 1
+
     def test_cap_below_the_first_radius(self):
         digits = {"dataset": "digits", "arch": "convnet8", "sigmas": [0.25]}
         assert on_experiment(doctor.radius_cap, {"n": 100}, **digits) == []

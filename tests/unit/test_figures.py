@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
-from synthetic import CONFIGURATION, PUBLISHED, write_experiment
+from synthetic import CONFIGURATION, PUBLISHED, STAGED, write_experiment
 
 from smoothcert import config, files, records
 from smoothcert.analysis import experiment, figures, metrics
@@ -176,6 +176,11 @@ class TestCertifiedAccuracy:
             shares = [((t.predict == t.label) & (t.radius >= radii[point])).mean() for t in tables]
             assert accuracy[point] == pytest.approx(np.mean(shares))
 
+    def test_mode_staged_has_its_own_cap(self, load):
+        data = certified_accuracy.measure(load(sigmas=[1.0], seeds=[0], certification=STAGED))
+        assert data["radius"].max() == pytest.approx(3.8036, abs=1e-4)
+        assert data["mean"].iloc[-1] > 0
+
     def test_band_reaches_from_the_lowest_seed_to_the_highest(self, load):
         content = load()
         data = certified_accuracy.measure(content)
@@ -299,8 +304,9 @@ class TestRepresentatives:
 
 
 class TestBounds:
-    def test_ends_are_the_abstentions_and_the_cap(self, load):
-        content = load()
+    @pytest.mark.parametrize("certification", [CONFIGURATION["certification"], STAGED])
+    def test_ends_are_the_abstentions_and_the_cap(self, load, certification):
+        content = load(certification=certification)
         data = p_lower.measure(content)
         for (row, sigma), runs in content.cells.items():
             own = data[(data["label"] == row.label) & (data["sigma"] == sigma)]

@@ -30,7 +30,7 @@ def certificates() -> pd.DataFrame:
 class TestImageValues:
     def test_means_are_the_metrics(self, certificates):
         radii = np.array([0.0, 0.25, 0.5, 0.75])
-        values = metrics.image_values(certificates, radii).mean(0)
+        values = metrics.image_values(certificates, radii, 1000).mean(0)
         assert dict(zip(metrics.quantities(radii), values, strict=True)) == {
             Quantity(ACR): (0.5 + 0.25) / 4,
             Quantity(CERTIFIED, 0.0): 2 / 4,
@@ -40,6 +40,10 @@ class TestImageValues:
             Quantity(ABSTENTION): 1 / 4,
             Quantity(AT_CAP): 1 / 4,
         }
+
+    def test_unanimous_votes_short_of_n_are_not_at_the_cap(self, certificates):
+        certificates.loc[1, ["count", "n"]] = 100
+        assert metrics.at_cap(certificates, 1000).tolist() == [True, False, False, False]
 
     def test_equal_radius_is_certified_and_a_larger_one_is_not(self, certificates):
         above = np.nextafter(0.5, 1)

@@ -123,3 +123,4 @@ def test_the_largest_radius_is_that_of_unanimous_votes():
     assert 0 < mode("staged").largest_radius(SIGMA) < mode("fixed").largest_radius(SIGMA)
     assert mode("radius", n=100_000, radius=1.85).largest_radius(SIGMA) == 1.85
     assert mode("radius", n=1000, radius=1.2).largest_radius(SIGMA) == 0
+    assert mode("staged").largest_bound == pytest.approx((0.8 * 0.001) ** (1 / N), abs=1e-12)

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 import yaml
-from synthetic import write_experiment
+from synthetic import STAGED, write_experiment
 
 from smoothcert import cli, config, files, fingerprint
 from smoothcert.analysis import experiment
@@ -299,6 +299,16 @@ def test_collapsed_runs_are_listed(tmp_path):
     (row,) = re.findall(r"<tr><td.*", page)
     assert not content.runs[3].point.parameters.regularized
     assert "<td>–</td>" in row
+
+
+def test_mode_staged_has_its_own_cap(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    manifest = write_experiment(tmp_path, sigmas=[1.0], seeds=[0], certification=STAGED)
+    write_tables(manifest, FOLDER / "tables")
+    draw_figures(manifest, FOLDER / "figures")
+    limits = section(write(), "outcomes")
+    assert "3.8036" in limits
+    assert "α<sup>1/n</sup>" not in limits
 
 
 def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import base64
 
 import numpy as np
 import pytest
-from synthetic import PUBLISHED, write_experiment
+from synthetic import PUBLISHED, STAGED, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis import experiment, metrics
@@ -115,6 +115,16 @@ def test_outcomes_of_published_logs_follow_from_the_rounded_radii(content):
         files.write_text(path, table.to_csv(sep="\t", index=False))
     assert cell(content, "outcomes")["mean"] == pytest.approx(expected, abs=0.01)
     assert expected[0] > 0.02
+
+
+def test_mode_staged_has_its_own_cap(folder):
+    content = load(folder, certification=STAGED)
+    found = cell(content, "outcomes")
+    assert found["cap"] == pytest.approx(3.8036 / 2, abs=1e-4)
+    reached = [(metrics.credited_radius(t) == found["cap"]).mean() for t in tables(content)]
+    assert found["mean"][0] == pytest.approx(np.mean(reached), abs=1e-5)
+    assert found["mean"][0] > 0
+    assert sum(found["mean"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_one_image_has_no_spread(folder):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic import write_experiment
+from synthetic import STAGED, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis.summary import summarize
@@ -39,6 +39,16 @@ def test_holds_metrics_costs_and_origin(certificates):
     assert summary["training"]["epochs"] == 5
     assert summary["training"]["provenance"]["torch"] == "2.15.0+cpu"
     assert summary["point"]["sigma"] == 0.5
+
+
+def test_mode_staged_has_its_own_cap(tmp_path):
+    manifest = write_experiment(tmp_path, seeds=[0], sigmas=[1.0], certification=STAGED)
+    folder = tmp_path / files.read_json(tmp_path / manifest)["runs"][0]["certificates"]
+    summarize(folder)
+    summary = files.read_json(folder / "summary.json")
+    assert summary["radius_cap"] == pytest.approx(3.8036, abs=1e-4)
+    radii = pd.read_csv(folder / "certificates.tsv", sep="\t")["radius"]
+    assert summary["share_at_cap"] == (radii == radii.max()).mean() > 0
 
 
 def test_refuses_duplicate_rows(certificates):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
-from synthetic import FAR_APART, SWEEP, rows, write_experiment, written
+from synthetic import FAR_APART, STAGED, SWEEP, rows, write_experiment, written
 
 from smoothcert import files
 from smoothcert.analysis.tables import write_tables
@@ -225,6 +225,15 @@ class TestCost:
         path.write_text("")
         with pytest.raises(UserError, match=r"certify\.benchmark\.tsv is not a benchmark"):
             write_tables(manifest, Path("tables"))
+
+
+class TestRuns:
+    def test_mode_staged_has_its_own_cap(self, folder):
+        tables = written(folder, sigmas=[1.0], seeds=[0], certification=STAGED)
+        for run in pd.read_csv(tables / "runs.csv").to_dict("records"):
+            assert run["radius_cap"] == pytest.approx(3.8036, abs=1e-4)
+            certificates = pd.read_csv(Path(run["folder"]) / "certificates.tsv", sep="\t")
+            assert run["at_cap"] == (certificates["radius"] >= run["radius_cap"]).mean() > 0
 
 
 class TestAbstention:

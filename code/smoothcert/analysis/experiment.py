@@ -15,11 +15,12 @@ from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import reason
+from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
-OUTCOME = ("predict", "radius", "correct", "time", "count", "n", "p_lower", "mode")
+OUTCOME = ("predict", "radius", "correct", "time", "count", "p_lower", "mode")
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,15 @@ class Experiment:
     def images(self) -> int:
         """Return how many test images each run certifies."""
         return len(subset(self.dataset, self.protocol))
+
+    def cap(self, sigma: float) -> float:
+        """Return the largest radius that the protocol can certify at ``sigma``, in its units."""
+        return modes.of(self.protocol, sigma).largest_radius(sigma)
+
+    @property
+    def largest_bound(self) -> float:
+        """Return the lower bound on p_A that belongs to the caps, the same at every sigma."""
+        return modes.of(self.protocol, self.sigmas[0]).largest_bound
 
     @cached_property
     def unpublished(self) -> dict[Row, tuple[str, ...]]:

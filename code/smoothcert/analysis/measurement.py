@@ -14,7 +14,6 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment, Row, Run
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.welch import Sample
-from smoothcert.smoothing.bounds import largest_radius
 
 PROTOCOL = ("subset", "n0", "n", "alpha", "mode")
 """What numbers must share to be comparable: columns of every table."""
@@ -139,12 +138,12 @@ def measure(experiment: Experiment) -> Results:
     """
     cells, runs = {}, {}
     for (row, sigma), members in experiment.cells.items():
-        cap = largest_radius(experiment.protocol.n, experiment.protocol.alpha, sigma)
+        cap = experiment.cap(sigma)
         radii = metrics.radii(experiment.radius_step, cap)
         quantities = metrics.quantities(radii)
         values = []
         for run in members:
-            values.append(metrics.image_values(run.outcomes, radii))
+            values.append(metrics.image_values(run.outcomes, radii, experiment.protocol.n))
             one = metrics.over_seeds(values[-1:])
             measured = Measured(row, sigma, (run,), cap, quantities, one, values[-1])
             runs[id(run)] = _run(experiment, run, measured)

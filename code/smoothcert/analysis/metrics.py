@@ -73,6 +73,14 @@ def certified(certificates: pd.DataFrame, at: ArrayLike) -> NDArray[np.bool_]:
     return correct[:, None] & (certificates["radius"].to_numpy()[:, None] >= np.asarray(at))
 
 
+def at_cap(certificates: pd.DataFrame, n: int) -> NDArray[np.bool_]:
+    """Return whether all ``n`` votes of the protocol fell on the class of each image.
+
+    Where mode staged stopped earlier, unanimous votes give less than the largest radius.
+    """
+    return (certificates["count"] == n).to_numpy()
+
+
 def quantities(at: NDArray[np.float64]) -> list[Quantity]:
     """Return what the columns of ``image_values`` are."""
     return [
@@ -83,21 +91,21 @@ def quantities(at: NDArray[np.float64]) -> list[Quantity]:
     ]
 
 
-def image_values(certificates: pd.DataFrame, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values (images, quantities) whose means are the metrics.
+def image_values(
+    certificates: pd.DataFrame, at: NDArray[np.float64], n: int
+) -> NDArray[np.float64]:
+    """Return the values (images, quantities) whose means are the metrics; ``n`` is the protocol's.
 
     NaN marks what is unknown. Mode evaluate does not tell abstentions from mistakes, nor what the
     votes of an image with a wrong class would have been; published logs hold no votes.
     """
-    votes = "count" in certificates
+    known = "count" in certificates
     values = np.column_stack(
         [
             credited_radius(certificates),
             certified(certificates, at),
             certificates["predict"] == ABSTAIN,
-            certificates["count"] == certificates["n"]
-            if votes
-            else np.full(len(certificates), np.nan),
+            at_cap(certificates, n) if known else np.full(len(certificates), np.nan),
         ]
     )
     if evaluated_only(certificates):

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
 
 from smoothcert import datasets, files, records
 from smoothcert.analysis import experiment
 from smoothcert.analysis.experiment import Run
 from smoothcert.errors import UserError
 from smoothcert.progress import say
+from smoothcert.smoothing.bounds import largest_radius
 
 NAME = "published-logs"
 """Their folder below data_dir."""
@@ -187,7 +187,7 @@ def _refuse_contradiction(path: Path, radii: np.ndarray, run: Run) -> None:
     levels differ by far more than a twentieth, and radii are rounded by less.
     """
     n, alpha, sigma = run.protocol.n, run.protocol.alpha, run.point.sigma
-    cap = sigma * ndtri(betaincinv(n, 1, alpha))
+    cap = largest_radius(n, alpha, sigma)
     largest = radii.max()
     piled = np.sum(radii == largest) >= max(5, 0.02 * np.sum(radii > 0))
     if largest > 1.05 * cap or (piled and largest < 0.95 * cap):

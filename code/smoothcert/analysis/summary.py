@@ -10,7 +10,8 @@ from smoothcert import files, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import read_training
 from smoothcert.errors import UserError
-from smoothcert.smoothing.bounds import largest_radius
+from smoothcert.smoothing import modes
+from smoothcert.smoothing.protocol import Protocol
 
 SUMMARY = "summary.json"
 RADIUS_STEP = 0.05
@@ -35,9 +36,9 @@ def summarize(certificates: Path) -> None:
             "where radius is above 0 is all it tells"
         )
     point, protocol = description["point"], description["protocol"]
-    cap = largest_radius(protocol["n"], protocol["alpha"], point["sigma"])
+    cap = modes.of(Protocol(**protocol), point["sigma"]).largest_radius(point["sigma"])
     radii = metrics.radii(RADIUS_STEP, cap)
-    estimate = metrics.over_seeds([metrics.image_values(table, radii)])
+    estimate = metrics.over_seeds([metrics.image_values(table, radii, protocol["n"])])
     quantities = metrics.quantities(radii)
     means = dict(zip(quantities, map(_known, estimate.mean.tolist()), strict=True))
     errors = dict(zip(quantities, map(_known, estimate.standard_error.tolist()), strict=True))

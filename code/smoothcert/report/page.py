@@ -16,7 +16,6 @@ from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.analysis.figures import names
 from smoothcert.analysis.figures.style import appearance
 from smoothcert.report import charts, exhibits, origin, series, template
-from smoothcert.smoothing.bounds import largest_radius, lower_bound
 
 OWN_PLACE = ("verdicts", "claims", "cost", "p_lower")
 """Tables and figures that stand where the page speaks of them; the others follow one another."""
@@ -57,9 +56,6 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         },
         libraries=Markup(charts.libraries()),  # noqa: S704
         script=template.read("report.js"),
-        largest_p=float(
-            lower_bound(content.protocol.n, content.protocol.n, content.protocol.alpha)
-        ),
         caps=_caps(content, runs),
         collapsed=_collapsed(content, runs, reduced["images"]["commonest"]),
         origin=origin.provenance(content),
@@ -96,7 +92,7 @@ def _caps(content: Experiment, runs: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "sigma": sigma,
-            "radius": largest_radius(content.protocol.n, content.protocol.alpha, sigma),
+            "radius": content.cap(sigma),
             "at_cap": _range(group["at_cap"], "{:.1%}"),
             "median": _range(group["p_lower_q50"], "{:.5f}"),
             "runs": len(group),

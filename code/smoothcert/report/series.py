@@ -15,7 +15,7 @@ from scipy.special import ndtr
 from smoothcert.analysis import experiment, metrics, published_points
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.records import ABSTAIN
-from smoothcert.smoothing.bounds import certified_radius, largest_radius, lower_bound
+from smoothcert.smoothing.bounds import certified_radius, lower_bound
 from smoothcert.smoothing.protocol import Protocol
 
 POINTS = 250
@@ -49,7 +49,7 @@ def reduce(content: Experiment) -> dict[str, Any]:
     points = list(published_points.points(content))
     labels = None
     for sigma in content.sigmas:
-        cap = largest_radius(content.protocol.n, content.protocol.alpha, sigma)
+        cap = content.cap(sigma)
         step = _step(cap)
         grid = np.append(metrics.radii(step, cap), cap)
         curves, outcomes = [], []
@@ -101,8 +101,7 @@ def _step(cap: float) -> float:
 
 def _edges(content: Experiment) -> list[float]:
     """Return the edges below the bound of unanimous votes."""
-    highest = content.protocol.alpha ** (1 / content.protocol.n)
-    return [edge for edge in EDGES if edge < highest]
+    return [edge for edge in EDGES if edge < content.largest_bound]
 
 
 def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, Any]:
@@ -154,9 +153,9 @@ def _outcomes_of(table: pd.DataFrame, content: Experiment, sigma: float) -> NDAr
 
 
 def _at_cap(table: pd.DataFrame, protocol: Protocol, sigma: float) -> NDArray[np.bool_]:
-    """Return whether the votes were unanimous; published logs tell it by their rounded radius."""
+    """Return whether the n votes were unanimous; published logs tell it by their rounded radius."""
     if "count" in table:
-        return (table["count"] == table["n"]).to_numpy()
+        return metrics.at_cap(table, protocol.n)
     counts = np.array([protocol.n - 1, protocol.n])
     radii = certified_radius(lower_bound(counts, protocol.n, protocol.alpha), sigma)
     return (table["radius"] > radii.mean()).to_numpy()

@@ -43,13 +43,18 @@ class Mode(ABC):
         """
         return certified_radius(bounds, sigma)
 
+    @property
+    def largest_bound(self) -> float:
+        """Return the lower bound on p_A of unanimous votes, the largest there is."""
+        bounds, _ = self.judge(len(self.looks) - 1, np.array([self.looks[-1]]))
+        return float(bounds[0])
+
     def largest_radius(self, sigma: float) -> float:
         """Return the radius of unanimous votes, beyond which nothing is certified; 0 if nothing is.
 
         It has the units of ``sigma``.
         """
-        bounds, _ = self.judge(len(self.looks) - 1, np.array([self.looks[-1]]))
-        return float(self.radii(bounds, sigma)[0])
+        return float(self.radii(np.array(self.largest_bound), sigma))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def measure(content: Experiment) -> pd.DataFrame:
     """
     parts = []
     for (row, sigma), runs in content.cells.items():
-        at = curves.radii(curves.cap(content, sigma))
+        at = curves.radii(content.cap(sigma))
         named = {"source": OURS, **tidy.cell(content, row, sigma), "radius": at}
         parts.append(tidy.frame(named, curves.certified_accuracy(runs, at)))
     ours, published = tidy.counted(content, parts), list(published_points.points(content))
@@ -48,7 +48,7 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     figure, panels = curves.draw_per_sigma(content, ours, legend, note)
     for panel, sigma in zip(panels, content.sigmas, strict=True):
         for _, look, points in series:
-            shown = points["radius"] <= curves.cap(content, sigma)
+            shown = points["radius"] <= content.cap(sigma)
             own = points[shown & (points["sigma"] == sigma)]
             if len(own):
                 bars = own["std"].fillna(0)

@@ -15,12 +15,6 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.analysis.figures import style, tidy
 from smoothcert.analysis.metrics import Estimate
-from smoothcert.smoothing.bounds import largest_radius
-
-
-def cap(content: Experiment, sigma: float) -> float:
-    """Return the largest radius that the protocol can certify at ``sigma``."""
-    return largest_radius(content.protocol.n, content.protocol.alpha, sigma)
 
 
 def radii(largest: float) -> NDArray[np.float64]:
@@ -51,7 +45,7 @@ def draw_per_sigma(
         for index, row in tidy.rows(content, at_sigma):
             draw_curve(panel, tidy.of(row, at_sigma), index)
         style.sigma_title(panel, sigma)
-        finish(panel, [cap(content, sigma)])
+        finish(panel, [content.cap(sigma)])
     return figure, panels
 
 

@@ -25,7 +25,7 @@ def measure(content: Experiment) -> pd.DataFrame:
     """
     parts = []
     for over, sigmas in _groups(content):
-        at = curves.radii(curves.cap(content, max(sigmas)))
+        at = curves.radii(content.cap(max(sigmas)))
         for family in _families(content):
             cells = [
                 cell
@@ -53,7 +53,7 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
         for index, family in enumerate(families):
             own = data[(data["family"] == family) & (data["over"] == over)]
             curves.draw_curve(panel, own, index)
-        curves.finish(panel, [curves.cap(content, sigma) for sigma in sigmas])
+        curves.finish(panel, [content.cap(sigma) for sigma in sigmas])
         if len(sigmas) == 1:
             style.sigma_title(panel, *sigmas)
         else:  # higher than the labels of the caps

@@ -17,7 +17,6 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import style, tidy
 from smoothcert.analysis.metrics import ABSTENTION, AT_CAP
 from smoothcert.records import ABSTAIN
-from smoothcert.smoothing.bounds import lower_bound
 
 BELOW = "below"
 """Share of images whose bound is below ``p_lower``; at 1/2, the abstentions."""
@@ -38,7 +37,7 @@ def measure(content: Experiment) -> pd.DataFrame:
         named = tidy.cell(content, row, sigma)
         below = metrics.shares_below([table["p_lower"] for table in outcomes], at)
         parts.append(tidy.frame({**named, "quantity": BELOW, "p_lower": at}, below))
-        shares = metrics.over_seeds([_ends(table) for table in outcomes])
+        shares = metrics.over_seeds([_ends(table, content) for table in outcomes])
         parts.append(tidy.frame({**named, "quantity": list(SHARES), "p_lower": np.nan}, shares))
     return tidy.counted(content, parts)
 
@@ -49,7 +48,7 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     legend = style.entries(tidy.rows(content, data), style.line_style)
     note = (
         f"All images, right or wrong. {style.bands(data)} Below: shares in %, ± "
-        f"{style.spread(data)}; at cap: all votes agree. {style.counts(content)}"
+        f"{style.spread(data)}; at cap: all n votes agree. {style.counts(content)}"
     )
     heights = [2.8, 0.17 * (len(legend) + 1) + 0.1]
     figure, panels = style.panels(heights, len(sigmas), legend, note)
@@ -67,18 +66,21 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
 
 def _bounds(content: Experiment) -> NDArray[np.float64]:
     """Return the bounds at which the distribution is evaluated, from 1/2 to unanimous votes."""
-    n, alpha = content.protocol.n, content.protocol.alpha
-    last = float(lower_bound(n, n, alpha))
+    last = content.largest_bound
     at = ndtr(np.linspace(0, ndtri(last), tidy.POINTS))
     at[0], at[-1] = 0.5, last  # exactly: images lie on both
     return at
 
 
-def _ends(outcomes: pd.DataFrame) -> NDArray[np.bool_]:
+def _ends(outcomes: pd.DataFrame, content: Experiment) -> NDArray[np.bool_]:
     """Return whether each image (images, shares) belongs to SHARES."""
     abstained = outcomes["predict"] == ABSTAIN
     return np.column_stack(
-        [abstained, ~abstained & (outcomes["correct"] == 0), outcomes["count"] == outcomes["n"]]
+        [
+            abstained,
+            ~abstained & (outcomes["correct"] == 0),
+            metrics.at_cap(outcomes, content.protocol.n),
+        ]
     )
 
 

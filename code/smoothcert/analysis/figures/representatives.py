@@ -17,7 +17,7 @@ def measure(content: Experiment) -> pd.DataFrame:
     """Return the curve of each picked model, with the seed of the model and the picking one."""
     picked, parts = _pick(content), []
     for (row, sigma), runs in content.cells.items():
-        at = curves.radii(curves.cap(content, sigma))
+        at = curves.radii(content.cap(sigma))
         chosen = [run for run in runs if run.point.seed == picked[row]]
         if chosen:  # entries of one label may have other seeds at other noise levels
             named = tidy.cell(content, row, sigma) | {"seed": picked[row], "radius": at}

@@ -66,7 +66,7 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
     for run in results.experiment.runs:
         if run.log is not None and run.point.method in own:
             continue
-        values = metrics.image_values(run.outcomes, np.array(radii)).mean(0)
+        values = metrics.image_values(run.outcomes, np.array(radii), run.protocol.n).mean(0)
         settings = run.point.settings
         for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
             rows.append(
