@@ -301,7 +301,7 @@ def _summarize_options(command: argparse.ArgumentParser) -> None:
 def _summarize(options: argparse.Namespace) -> None:
     from smoothcert.analysis.summary import summarize
 
-    summarize(options.certificates)
+    print(summarize(options.certificates))
 
 
 def _import_logs_options(command: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from smoothcert.errors import UserError
 
@@ -73,6 +74,25 @@ def set_aside(path: Path) -> Path:
     aside = next(name for name in names if not name.exists())
     path.replace(aside)
     return aside
+
+
+def lock(path: Path) -> TextIO:
+    """Return an open file that keeps other processes from what it stands for until it is closed.
+
+    Raises UserError, which names the holder, if another process has it.
+    """
+    try:
+        handle = path.open("a+", encoding="utf-8")
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        raise UserError(f"{path.parent} is being written by {handle.read()}") from error
+    except OSError as error:
+        raise UserError(f"cannot lock {path}: {error.strerror}") from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+    handle.flush()
+    return handle
 
 
 def make_folder(folder: Path) -> None:

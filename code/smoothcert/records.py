@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +77,7 @@ class PartialTable:
         self.done: set[int] = set()
         """Indices of the images whose rows are written."""
         files.make_folder(folder)
-        self._lock = _lock(folder / LOCK)
+        self._lock = files.lock(folder / LOCK)
         if self._rows.exists() and not self._same():
             aside = files.set_aside(self._rows)
             say(f"{self._rows} is of other weights, settings or devices: set aside as {aside.name}")
@@ -199,25 +198,6 @@ def is_finished(folder: Path, description: dict[str, Any]) -> bool:
 def place(description: dict[str, Any]) -> tuple[str, str, str]:
     """Return which rows a table holds: their identity, the subset and the shard."""
     return description["identity"], description["protocol"]["subset"], description["shard"]
-
-
-def _lock(path: Path) -> TextIO:
-    """Return an open file that keeps other processes from the same table until it is closed.
-
-    Raises UserError, which names the holder, if another process has it.
-    """
-    try:
-        handle = path.open("a+", encoding="utf-8")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.seek(0)
-        raise UserError(f"{path.parent} is being written by {handle.read()}") from error
-    except OSError as error:
-        raise UserError(f"cannot lock {path}: {error.strerror}") from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-    handle.flush()
-    return handle
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:

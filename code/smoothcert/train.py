@@ -25,7 +25,10 @@ from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
 from smoothcert.seeds import derive_seed
 
-MODEL, LOG, RESUME = "model.pt", "train.tsv", "resume.pt"
+MODEL, LOG, RESUME, LOCK = "model.pt", "train.tsv", "resume.pt", "train.lock"
+
+ORIGIN = "code", "data", "init_from", "extra_images"
+"""What decides the weights, beside the point and the machine."""
 
 Row = dict[str, float]
 
@@ -40,10 +43,19 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     epoch) alone, as long as memory suffices: cuDNN may choose another engine, which rounds another
     way, where its workspace does not fit.
 
-    Raises UserError if init_from or extra_images does not suit, or if the loss is not finite,
-    naming epoch and batch; the last good resume file stays. A folder with another model.pt is
-    refused: the certificates below it would seem to be of the new one.
+    Where ``folder`` holds this very model already, nothing is done.
+
+    Raises UserError if init_from or extra_images does not suit, if another process trains in the
+    folder, or if the loss is not finite, naming epoch and batch; the last good resume file stays.
+    A folder with another model.pt is refused: the certificates below it would seem to be of the
+    new one.
     """
+    files.make_folder(folder)
+    with files.lock(folder / LOCK):
+        _train(point, data, folder, device)
+
+
+def _train(point: Point, data: Dataset, folder: Path, device: torch.device) -> None:
     if (folder / MODEL).exists() and checkpoint.load(folder / MODEL).point != point:
         raise UserError(f"{folder / MODEL} is of another run; choose another folder, or delete it")
     source = _Source.open(point, data)
@@ -53,7 +65,10 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
         "init_from": state.origin,
         "extra_images": source.extra.checksum if source.extra else None,
     }
-    parts = [record[key] for key in ("code", "data", "init_from", "extra_images")]
+    if _is_trained(folder, record):
+        say(f"{folder} holds this model already")
+        return
+    parts = [record[key] for key in ORIGIN]
     identity = files.digest([point.content, *parts])
     rows = state.resume(folder / RESUME, identity)
     state.devices = list(dict.fromkeys([*state.devices, record["device"]]))
@@ -76,6 +91,14 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     files.write_text(folder / LOG, _table(rows))
     checkpoint.save(folder / MODEL, state.classifier, point, record)
     (folder / RESUME).unlink(missing_ok=True)
+
+
+def _is_trained(folder: Path, record: dict[str, Any]) -> bool:
+    """Return whether the folder holds the model of the record's origin, and its log."""
+    if not ((folder / MODEL).exists() and (folder / LOG).exists()):
+        return False
+    found = checkpoint.load(folder / MODEL).provenance
+    return all(found.get(key) == record[key] for key in ORIGIN)
 
 
 @dataclass(frozen=True)
@@ -149,8 +172,7 @@ class _State:
         except (UserError, KeyError, TypeError):
             reason = "cannot be read"
         if reason:
-            aside = path.with_name(f"{path.name}.aside")
-            path.replace(aside)
+            aside = files.set_aside(path)
             say(f"{path} {reason}: set aside as {aside.name}, starting afresh")
             return []
         self.classifier.load_state_dict(content["classifier"])

@@ -223,13 +223,13 @@ def test_evaluate_gives_the_metrics_of_fixed(model, digits, tmp_path):
     evaluated = certify(model, digits, tmp_path / "evaluate", mode="evaluate")
     radii = metrics.radii(0.01, 1.0)
     same = metrics.quantities(radii).index(metrics.Quantity(metrics.ABSTENTION))
-    values = [metrics.image_values(table, radii)[:, :same] for table in (fixed, evaluated)]
+    values = [metrics.image_values(table, radii, 1000)[:, :same] for table in (fixed, evaluated)]
     np.testing.assert_array_equal(*values)
     skipped = evaluated["n"] == 0
     assert (skipped == (evaluated["top"] != evaluated["label"])).all()
     assert all(np.isnan(value) for value in metrics.p_lower_quantiles(evaluated).values())
     assert 0 < skipped.sum() < len(skipped)
-    assert np.isnan(metrics.image_values(evaluated, radii)[:, same]).all()
+    assert np.isnan(metrics.image_values(evaluated, radii, 1000)[:, same]).all()
 
 
 def test_staged_and_radius_stop_early(model, digits, tmp_path):

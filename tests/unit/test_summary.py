@@ -41,6 +41,16 @@ def test_holds_metrics_costs_and_origin(certificates):
     assert summary["point"]["sigma"] == 0.5
 
 
+def test_the_head_is_told_in_a_line(certificates):
+    line = summarize(certificates)
+    found = files.read_json(certificates / "summary.json")
+    for name in ("acr", "clean_accuracy", "abstention"):
+        assert f"{found[name]:.4f} ± {found[f'{name}_standard_error']:.4f}" in line
+    (certificates.parent / "train.tsv").unlink()
+    with pytest.raises(UserError, match="certificates belong into the folder of their run"):
+        summarize(certificates)
+
+
 def test_mode_staged_has_its_own_cap(tmp_path):
     manifest = write_experiment(tmp_path, seeds=[0], sigmas=[1.0], certification=STAGED)
     folder = tmp_path / files.read_json(tmp_path / manifest)["runs"][0]["certificates"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smoothcert import checkpoint, datasets, fingerprint, methods, train
+from smoothcert import checkpoint, datasets, files, fingerprint, methods, train
 from smoothcert.datasets.base import InMemory
 from smoothcert.errors import UserError
 from smoothcert.point import Point
@@ -87,8 +87,22 @@ def test_another_run_is_not_written_over(digits, tmp_path):
     with pytest.raises(UserError, match=r"model\.pt is of another run"):
         train.train(point(epochs=1, lr=0.04), digits, tmp_path, CPU)
     assert weights(tmp_path) == before
+
+
+def test_what_is_trained_is_not_trained_again(digits, tmp_path, capsys, monkeypatch):
     train.train(point(epochs=1), digits, tmp_path, CPU)
-    assert weights(tmp_path) == before
+    before = (tmp_path / "train.tsv").read_bytes()
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    assert "holds this model already" in capsys.readouterr().err
+    assert (tmp_path / "train.tsv").read_bytes() == before  # its seconds included
+    monkeypatch.setattr(fingerprint, "of_training", lambda point: "another")
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    assert (tmp_path / "train.tsv").read_bytes() != before
+
+
+def test_a_second_process_is_told_who_trains_in_the_folder(digits, tmp_path):
+    with files.lock(tmp_path / "train.lock"), pytest.raises(UserError, match="is being written by"):
+        train.train(point(epochs=1), digits, tmp_path, CPU)
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):

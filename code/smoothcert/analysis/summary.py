@@ -8,7 +8,7 @@ from typing import Any
 
 from smoothcert import files, records
 from smoothcert.analysis import metrics
-from smoothcert.analysis.experiment import read_training
+from smoothcert.analysis.experiment import TRAINING_LOG, read_training
 from smoothcert.errors import UserError
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
@@ -18,8 +18,10 @@ RADIUS_STEP = 0.05
 """Distance of the radii at which certified accuracy is listed."""
 
 
-def summarize(certificates: Path) -> None:
+def summarize(certificates: Path) -> str:
     """Write ``summary.json`` into the folder ``certificates``, which lies in its run's folder.
+
+    Returns its head as a line: ACR, clean accuracy and abstentions, with their standard errors.
 
     Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images;
     ``training`` is null for a converted classifier, whose training is not known. Raises UserError
@@ -70,12 +72,22 @@ def summarize(certificates: Path) -> None:
         "training": _training(certificates.parent, description),
     }
     files.write_json(certificates / SUMMARY, summary)
+    head = {"ACR": "acr", "clean accuracy": "clean_accuracy", "abstained": "abstention"}
+    return "  ".join(
+        f"{title} {_words(summary[name], summary[f'{name}_standard_error'])}"
+        for title, name in head.items()
+    )
 
 
 def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | None:
     """Return costs and outcome of the run's training, or None for a converted classifier."""
     if "converted_from" in description["point"]:
         return None
+    if not (folder / TRAINING_LOG).exists():
+        raise UserError(
+            f"{folder / TRAINING_LOG} does not exist: certificates belong into the folder of their "
+            "run, beside its training log"
+        )
     log = read_training(folder)
     last = log.iloc[-1]
     return {
@@ -90,3 +102,9 @@ def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | Non
 def _known(value: float) -> float | None:
     """Return the value, or None for NaN: a single image has no error, and JSON no NaN."""
     return None if math.isnan(value) else value
+
+
+def _words(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4f}" if error is None else f"{value:.4f} ± {error:.4f}"

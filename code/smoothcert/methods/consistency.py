@@ -21,7 +21,8 @@ class Objective(Method):
     """Noises an image; a batch is cut into m minibatches of batch_size // m images."""
 
     eta: float = Field(0.5, ge=0)
-    """Weight of the entropy of the mean prediction (released form only)."""
+    """Weight of the entropy of the mean prediction (released form only). Lambda does not scale it:
+    lambda 0 is not Gaussian training."""
 
     form: Literal["released", "first", "xent", "kl", "mse"] = "released"
     """The released loss, the first one (of the NeurIPS rebuttal) or one of three alternatives."""

@@ -59,9 +59,8 @@ FIGURES = {
     ),
     "training": Kind(
         "Training logs",
-        "Means over an epoch, on noisy training images. The loss includes the regularizer, which "
-        "carries its weight λ; the noisy accuracy is the share of noisy inputs classified as their "
-        "label.",
+        "Means over an epoch, on noisy training images. The loss includes the regularizer with "
+        "its weight; the noisy accuracy is the share of noisy inputs classified as their label.",
         about.has_training,
     ),
 }

@@ -38,7 +38,7 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     legend = style.entries(tidy.rows(content, data), style.line_style)
     note = f"{style.bands(data)} Means over each epoch's noisy training images."
     if "regularizer" in shown:
-        note += " The loss includes the regularizer, which carries its weight λ."
+        note += " The loss includes the regularizer, with its weight."
     figure, panels = style.panels([2.0] * len(shown), len(sigmas), legend, note, share="row")
     for column, sigma in zip(panels.T, sigmas, strict=True):
         for panel, name in zip(column, shown, strict=True):
