@@ -338,7 +338,7 @@ def test_a_file_system_without_locks_is_named_as_such(model, digits, tmp_path, m
     def refuse(handle, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(records.fcntl, "flock", refuse)
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
     with pytest.raises(UserError, match="No locks available"):
         certify(model, digits, tmp_path / "c")
 
