@@ -525,13 +525,26 @@ def refuse_absent_files(settings: Config) -> None:
                 raise UserError(f"config: {key} of {point}: {file} does not exist")
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's readers keep the last without a word."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(key.value)
+        return node
+
+
 def load(path: Path) -> dict[str, Any]:
     """Return the keys of a configuration file, which nothing has checked yet.
 
-    Raises UserError if it cannot be read or is not a mapping.
+    Raises UserError if it cannot be read, is not a mapping, or holds a key twice.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, safe like its base
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

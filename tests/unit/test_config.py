@@ -97,6 +97,7 @@ def test_a_file_stands_for_its_experiments(tmp_path):
     [
         (None, "does not exist"),
         ("experiments: [", "cannot be read as YAML: while parsing"),
+        ("experiments: []\nexperiments: []", "experiments stands twice in"),
         ("- 1", "is not a mapping of keys"),
         ("experiments: []\ndevice: cpu", "sets device too, which only files on the command line"),
         ("experiments: []", "experiments: List should have at least 1 item"),

@@ -106,6 +106,16 @@ def test_the_workflow_says_what_is_wrong_with_its_configuration(workspace, chang
     assert "Traceback" not in result.stderr
 
 
+def test_a_key_that_stands_twice_is_refused(workspace):
+    config = workspace.configure(TINY, "config/twice.yaml")
+    path = workspace.folder / config
+    path.write_text(f"{path.read_text()}\ndevice: cpu\ndevice: cuda\n")
+    result = workspace.snakemake("--configfile", config)
+    assert result.returncode != 0
+    assert "config/twice.yaml cannot be read as YAML: device stands twice" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_failed_job_shows_its_cause_and_loses_nothing(workspace):
     """A learning rate at which the loss overflows fails one method; the other finishes."""
     methods = [

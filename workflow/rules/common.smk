@@ -21,6 +21,8 @@ os.environ.update(
 )
 
 try:
+    for path in workflow.configfiles:
+        configuration.load(Path(path))  # Snakemake takes the last of equal keys without a word
     SETTINGS = configuration.read(config)
     EXPERIMENTS = {one.name: one.manifest for one in SETTINGS.experiments}
     if SETTINGS.partial:
