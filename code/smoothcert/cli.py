@@ -277,7 +277,8 @@ def _cost(options: argparse.Namespace) -> None:
     from smoothcert.device import choose, describe
 
     settings = config.read(config.merged(options.files))
-    device = choose(options.device or settings.device, options.threads or settings.threads)
+    threads = settings.threads if options.threads is None else options.threads
+    device = choose(options.device or settings.device, threads)
     rows = cost.estimate(settings, Path(config.RESULTS), device)
     print(cost.table(rows))
     print(cost.assumptions(settings, describe(device)))

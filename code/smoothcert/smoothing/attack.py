@@ -114,7 +114,7 @@ def _attacked(
     (right,) = (clean == labels.numpy()).nonzero()
     adversarial = images.clone()
     for row in right:
-        adversarial[row] = perturbed(
+        adversarial[row] = _perturbed(
             checkpoint, images[row], int(labels[row]), rows[row], settings, device
         )
     if len(right):
@@ -131,7 +131,7 @@ def _attacked(
     return table
 
 
-def perturbed(
+def _perturbed(
     checkpoint: Checkpoint,
     image: Tensor,
     label: int,
@@ -155,11 +155,10 @@ def perturbed(
     point = checkpoint.point
     generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "attack", index))
     images = image[None].to(device)
-    noises = point.sigma * torch.randn(
-        (settings.m, *images.shape), generator=generator, device=device
-    )
-    victim = Victim(checkpoint.classifier, torch.tensor([label], device=device), noises)
+    shape = (settings.m, *images.shape)
     try:
+        noises = point.sigma * torch.randn(shape, generator=generator, device=device)
+        victim = Victim(checkpoint.classifier, torch.tensor([label], device=device), noises)
         found = pgd(victim, images, settings.epsilon, settings.steps, generator)
     except RuntimeError as error:
         if not is_out_of_memory(error):

@@ -101,7 +101,6 @@ def predict(
     Raises UserError if the subset reaches beyond the test images or if the classifier was trained
     on another version of the data.
     """
-
     from smoothcert.device import describe
     from smoothcert.records import ABSTAIN
 
