@@ -52,15 +52,6 @@ class Kind(StrEnum):
     NOT_RUN = "not run"
 
 
-class Outcome(StrEnum):
-    """What runs say of a claim; of several comparisons, the first in this order stands for all."""
-
-    CONTRADICTED = "contradicted"
-    NOT_RUN = "not run"
-    UNDECIDED = "undecided"
-    SUPPORTED = "supported"
-
-
 @dataclass(frozen=True)
 class Pair:
     """Our runs beside the published ones."""
@@ -70,7 +61,7 @@ class Pair:
     margin: float
     """Largest difference that still counts as reproduced; see ``margin``."""
     differs: tuple[str, ...] = ()
-    """What makes the two incomparable; see ``differences``."""
+    """What makes the two incomparable; see ``incomparable_in``."""
     best_of: str | None = None
     """Of how many runs the published one is the best, if it was chosen on the test set."""
     images: int | None = None
