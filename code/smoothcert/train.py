@@ -50,12 +50,6 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     A folder with another model.pt is refused: the certificates below it would seem to be of the
     new one.
     """
-    files.make_folder(folder)
-    with files.lock(folder / LOCK):
-        _train(point, data, folder, device)
-
-
-def _train(point: Point, data: Dataset, folder: Path, device: torch.device) -> None:
     if (folder / MODEL).exists() and checkpoint.load(folder / MODEL).point != point:
         raise UserError(f"{folder / MODEL} is of another run; choose another folder, or delete it")
     source = _Source.open(point, data)
@@ -65,9 +59,23 @@ def _train(point: Point, data: Dataset, folder: Path, device: torch.device) -> N
         "init_from": state.origin,
         "extra_images": source.extra.checksum if source.extra else None,
     }
-    if _is_trained(folder, record):
-        say(f"{folder} holds this model already")
-        return
+    files.make_folder(folder)
+    with files.lock(folder / LOCK):
+        if _is_trained(folder, record):
+            say(f"{folder} holds this model already")
+        else:
+            _train(point, source, state, record, folder, device)
+
+
+def _train(
+    point: Point,
+    source: _Source,
+    state: _State,
+    record: dict[str, Any],
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """Run the epochs that are left, and write the model with its ``record``."""
     parts = [record[key] for key in ORIGIN]
     identity = files.digest([point.content, *parts])
     rows = state.resume(folder / RESUME, identity)
