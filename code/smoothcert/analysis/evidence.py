@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
 from typing import Any
 
@@ -21,18 +20,9 @@ from scipy.special import chdtri
 
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
 from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
 from smoothcert.published import same
-
-
-class Outcome(StrEnum):
-    """What runs say of a claim; of several comparisons, the first in this order stands for all."""
-
-    CONTRADICTED = "contradicted"
-    NOT_RUN = "not run"
-    UNDECIDED = "undecided"
-    SUPPORTED = "supported"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,18 @@ class Kind(StrEnum):
     NOT_RUN = "not run"
 
 
+class Outcome(StrEnum):
+    """What runs say of a claim; of several comparisons, the first in this order stands for all.
+
+    Here and not beside the evidence, because the page needs the words and not the claims.
+    """
+
+    CONTRADICTED = "contradicted"
+    NOT_RUN = "not run"
+    UNDECIDED = "undecided"
+    SUPPORTED = "supported"
+
+
 @dataclass(frozen=True)
 class Pair:
     """Our runs beside the published ones."""

@@ -10,12 +10,11 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from smoothcert.analysis.evidence import Outcome
 from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
-from smoothcert.analysis.verdicts import Kind
+from smoothcert.analysis.verdicts import Kind, Outcome
 from smoothcert.errors import UserError
 
 SHOWN = {
