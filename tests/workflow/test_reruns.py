@@ -200,6 +200,7 @@ def test_partial_takes_certificates_that_came_without_their_models(finished, tmp
 def test_snakemakes_own_report(finished):
     result = finished.snakemake("--configfile", "config/tiny.yaml", "--report", "workflow.html")
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "(WARNING" not in result.stderr  # of docutils, about captions
     page = (finished.folder / "workflow.html").read_text()
     assert "1. Tables" in page
     assert "every-60" in page
