@@ -9,7 +9,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, NoReturn, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -19,6 +19,12 @@ from smoothcert.settings import Section, Training
 from smoothcert.smoothing.attack import Attack
 from smoothcert.smoothing.predict import Prediction
 from smoothcert.smoothing.protocol import Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from smoothcert.checkpoint import Checkpoint
+    from smoothcert.datasets import Dataset
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -169,10 +175,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _certify_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Protocol, "protocol")
-    _data_dir(command)
-    _machine(command)
+    _model(command, Protocol, "protocol")
     command.add_argument(
         "--shard", metavar="K/N", default="1/1", help="certify the K-th of N parts (default: 1/1)"
     )
@@ -180,55 +183,37 @@ def _certify_options(command: argparse.ArgumentParser) -> None:
 
 
 def _certify(options: argparse.Namespace) -> None:
-    from smoothcert import checkpoint
-    from smoothcert.device import choose
     from smoothcert.smoothing.certify import certify
     from smoothcert.smoothing.shards import Shard
 
     protocol, shard = _section(options, Protocol), Shard.read(options.shard)
-    trained = checkpoint.load(options.model)
-    data = datasets.load(trained.point.dataset, options.data_dir)
-    device = choose(options.device, options.threads)
+    trained, data, device = _opened(options)
     certify(trained, data, protocol, options.output, device, shard)
 
 
 def _predict_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Prediction, "prediction")
-    _data_dir(command)
-    _machine(command)
+    _model(command, Prediction, "prediction")
     _output(command, "folder for predictions.tsv and predictions.json")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from smoothcert import checkpoint
-    from smoothcert.device import choose
     from smoothcert.smoothing.predict import predict
 
     settings = _section(options, Prediction)
-    trained = checkpoint.load(options.model)
-    data = datasets.load(trained.point.dataset, options.data_dir)
-    device = choose(options.device, options.threads)
+    trained, data, device = _opened(options)
     predict(trained, data, settings, options.output, device)
 
 
 def _attack_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, Attack, "attack")
-    _data_dir(command)
-    _machine(command)
+    _model(command, Attack, "attack")
     _output(command, "folder for attacked.tsv and attacked.json")
 
 
 def _attack(options: argparse.Namespace) -> None:
-    from smoothcert import checkpoint
-    from smoothcert.device import choose
     from smoothcert.smoothing.attack import attack
 
     settings = _section(options, Attack)
-    trained = checkpoint.load(options.model)
-    data = datasets.load(trained.point.dataset, options.data_dir)
-    device = choose(options.device, options.threads)
+    trained, data, device = _opened(options)
     attack(trained, data, settings, options.output, device)
 
 
@@ -415,6 +400,24 @@ def _machine(
         default=threads,
         help=f"CPU threads (default: {threads or 'as configured'})",
     )
+
+
+def _model(command: argparse.ArgumentParser, section: type[Section], title: str) -> None:
+    """Add the options of a command that evaluates a model."""
+    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
+    _add_section(command, section, title)
+    _data_dir(command)
+    _machine(command)
+
+
+def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.device]:
+    """Return the model, its data and the device that the options of ``_model`` name."""
+    from smoothcert import checkpoint
+    from smoothcert.device import choose
+
+    model = checkpoint.load(options.model)
+    data = datasets.load(model.point.dataset, options.data_dir)
+    return model, data, choose(options.device, options.threads)
 
 
 def _manifest(command: argparse.ArgumentParser) -> None:

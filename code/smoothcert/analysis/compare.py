@@ -99,12 +99,6 @@ def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
     for rounding in {side.rounding for side in (a, b)} - {""}:
         yield f"  radii are rounded to {rounding}, as the log's are"
         a, b = (_rounded(side, rounding) for side in (a, b))
-    for side in (a, b):
-        if side.protocol and side.protocol.get("mode") == "radius":
-            raise UserError(
-                f"{side.paths[0]} was certified in mode radius, which tells neither ACR nor clean "
-                "accuracy; compare certificates of another mode"
-            )
     quantities = {
         "ACR": metrics.credited_radius,
         "clean accuracy": lambda table: metrics.certified(table, [0.0])[:, 0].astype(float),
@@ -172,6 +166,11 @@ def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
     place = f"{name}: " if name else ""
     first = a.tables[0]["idx"].tolist()
     for side in (a, b):
+        if side.protocol and side.protocol.get("mode") == "radius":
+            raise UserError(
+                f"{place}{side.paths[0]} was certified in mode radius, which tells neither ACR nor "
+                "clean accuracy; compare certificates of another mode"
+            )
         for path, table in zip(side.paths, side.tables, strict=True):
             if table["idx"].tolist() != first:
                 raise UserError(

@@ -19,7 +19,7 @@ from smoothcert.analysis.measurement import Value
 from smoothcert.analysis.welch import Difference
 
 SIGNIFICANCE = 0.05
-"""Of significance; intervals have the confidence level 1 - SIGNIFICANCE."""
+"""Level of the tests; intervals have the confidence level 1 - SIGNIFICANCE."""
 
 
 def over_seeds(a: Value, b: Value) -> bool:
