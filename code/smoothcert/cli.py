@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from smoothcert import __version__, config, datasets, methods, models
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, Training
-from smoothcert.smoothing.attack import Attack
-from smoothcert.smoothing.predict import Prediction
 from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -197,11 +196,11 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from smoothcert.smoothing.predict import predict
+    from smoothcert.smoothing.predict import Predictions
 
     settings = _section(options, Prediction)
     trained, data, device = _opened(options)
-    predict(trained, data, settings, options.output, device)
+    Predictions(trained, data, settings, device).write(options.output)
 
 
 def _attack_options(command: argparse.ArgumentParser) -> None:
@@ -210,11 +209,11 @@ def _attack_options(command: argparse.ArgumentParser) -> None:
 
 
 def _attack(options: argparse.Namespace) -> None:
-    from smoothcert.smoothing.attack import attack
+    from smoothcert.smoothing.attack import Attacked
 
     settings = _section(options, Attack)
     trained, data, device = _opened(options)
-    attack(trained, data, settings, options.output, device)
+    Attacked(trained, data, settings, device).write(options.output)
 
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
@@ -447,15 +446,18 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
     for name, field in section.model_fields.items():
         kind = field.annotation
         choices = get_args(kind) if get_origin(kind) is Literal else None
+        several = get_origin(kind) is list
         kind = next((one for one in get_args(kind) if one is not type(None)), kind)
+        kind = getattr(kind, "__origin__", kind)  # what Annotated annotates
         default = "required" if field.is_required() else f"default: {field.default}"
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=str if choices else kind,
             choices=choices,
+            nargs="+" if several else None,
             required=field.is_required(),
             default=field.default,
-            metavar=None if choices else name.upper(),
+            metavar=None if choices else name.upper().removesuffix("S" if several else ""),
             help=f"{field.description} ({default})".replace("%", "%%"),
         )
 

@@ -10,12 +10,19 @@ from typing import Any
 
 from smoothcert.point import Point
 from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack
 
 
 def options(settings: Mapping[str, Any]) -> list[str]:
-    """Return ``--key=value`` for each setting that has a value."""
-    given = {key: value for key, value in settings.items() if value is not None}
-    return [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    """Return ``--key=value`` for each setting that has a value; a list's values follow its key."""
+    found = []
+    for key, value in settings.items():
+        option = f"--{key.replace('_', '-')}"
+        if isinstance(value, list):
+            found += [option, *map(str, value)]
+        elif value is not None:
+            found.append(f"{option}={value}")
+    return found
 
 
 def train(point: Point) -> list[str]:
@@ -28,3 +35,8 @@ def train(point: Point) -> list[str]:
 def certify(protocol: Protocol) -> list[str]:
     """Return the options of `smoothcert certify` for the protocol."""
     return options(protocol.model_dump())
+
+
+def attack(settings: Attack) -> list[str]:
+    """Return the options of `smoothcert attack` for the settings."""
+    return options(settings.model_dump())

@@ -37,11 +37,17 @@ def of_training(point: Point) -> str:
 
 def of_certification(dataset: str, arch: str) -> str:
     """Return the fingerprint of certifying a classifier of ``arch`` on ``dataset``."""
-    return fingerprint(
-        "smoothcert.smoothing.certify",
-        f"smoothcert.datasets.{dataset}",
-        f"smoothcert.models.{arch}",
-    )
+    return of_evaluation("smoothcert.smoothing.certify", dataset, arch)
+
+
+def of_attack(dataset: str, arch: str) -> str:
+    """Return the fingerprint of attacking a classifier of ``arch`` on ``dataset``."""
+    return of_evaluation("smoothcert.smoothing.attack", dataset, arch)
+
+
+def of_evaluation(module: str, dataset: str, arch: str) -> str:
+    """Return the fingerprint of what ``module`` does with a classifier of ``arch``."""
+    return fingerprint(module, f"smoothcert.datasets.{dataset}", f"smoothcert.models.{arch}")
 
 
 def of_stage(*modules: str) -> str:

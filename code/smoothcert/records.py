@@ -1,10 +1,7 @@
-"""Certificate tables: their columns, how they grow row by row, and how they are read back."""
+"""Certificate tables: their columns, how they grow, and how they are read back."""
 
 from __future__ import annotations
 
-import errno
-import io
-import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -15,12 +12,13 @@ import pandas as pd
 
 from smoothcert import files
 from smoothcert.errors import UserError
+from smoothcert.growing import GrowingTable, place
 from smoothcert.progress import say
 
 ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
-TABLE, DESCRIPTION, LOCK = "certificates.tsv", "certificates.json", "certificates.lock"
+TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
 
@@ -60,55 +58,21 @@ class Certificate:
 COLUMNS = tuple(field.name for field in fields(Certificate))
 
 
-class PartialTable:
-    """A certificate table while it is written: ``certificates.tsv.partial`` and its description.
-
-    The description tells the rows' ``identity``, ``subset`` and ``shard``; rows of others are set
-    aside. A context manager: while it is open, no other process writes the same table.
-    """
+class PartialTable(GrowingTable):
+    """A certificate table while it is written."""
 
     def __init__(self, folder: Path, description: dict[str, Any]):
-        self._folder = folder
-        self._description = description
-        self._rows = folder / f"{TABLE}.partial"
-        self._about = folder / f"{DESCRIPTION}.partial"
+        super().__init__(folder, "certificates", COLUMNS, description)
         self._radii: list[float] = []
         self._abstentions = 0
         self.done: set[int] = set()
         """Indices of the images whose rows are written."""
-        files.make_folder(folder)
-        self._lock = files.lock(folder / LOCK)
-        if self._rows.exists() and not self._same():
-            aside = files.set_aside(self._rows)
-            say(f"{self._rows} is of other weights, settings or devices: set aside as {aside.name}")
-        if not self._rows.exists():
-            files.write_json(self._about, description)
-            files.write_text(self._rows, "\t".join(COLUMNS) + "\n")
-        else:
-            self._continue()
-        self._handle = self._open()
-
-    def __enter__(self) -> PartialTable:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._handle.close()
-        self._lock.close()
+        for row in _parse(self.path).itertuples():
+            self._count(row.idx, row.radius, row.correct, row.predict)
 
     def append(self, certificate: Certificate) -> None:
-        """Write one row, so that a kill right after it loses nothing.
-
-        Raises UserError if the file cannot be written; the whole rows before it stay.
-        """
-        row = "\t".join(str(value) for value in astuple(certificate)) + "\n"
-        try:
-            if self._handle.write(row.encode()) < len(row):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self._rows}: {error.strerror}; its {len(self.done)} whole rows "
-                "are kept, and the same command continues after them"
-            ) from error
+        """Write one row, or raise UserError."""
+        self.write([astuple(certificate)])
         self._count(certificate.idx, certificate.radius, certificate.correct, certificate.predict)
 
     def take_over(self, folders: Iterable[Path], indices: set[int]) -> None:
@@ -126,18 +90,6 @@ class PartialTable:
         if len(self.done) > before:
             say(f"took over {len(self.done) - before} rows of the same weights and protocol")
 
-    def finish(self) -> None:
-        """Write the complete table, sorted by image, under its final name."""
-        self._handle.close()
-        header, *rows = self._rows.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows.sort(key=lambda row: int(row.split("\t", 1)[0]))  # rows taken over came first
-        # An old table must not stand beside the new description if this is the last we do.
-        (self._folder / TABLE).unlink(missing_ok=True)
-        files.write_json(self._folder / DESCRIPTION, self._description)
-        files.write_text(self._folder / TABLE, header + "".join(rows))
-        self._rows.unlink()
-        self._about.unlink()
-
     def summary(self) -> str:
         """Return what is known so far, with its standard error, in the terms of the mode."""
         protocol = self._description["protocol"]
@@ -150,33 +102,10 @@ class PartialTable:
             abstained = ""
         return f"{name} {values.mean():.4f}{spread}{abstained}"
 
-    def _same(self) -> bool:
-        try:
-            return place(files.read_json(self._about)) == place(self._description)
-        except (UserError, KeyError, TypeError):
-            return False
-
-    def _continue(self) -> None:
-        """Drop a torn last line and take note of the rows before it."""
-        content = self._rows.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            files.write_bytes(self._rows, whole)
-        for row in _parse(self._rows).itertuples():
-            self._count(row.idx, row.radius, row.correct, row.predict)
-        say(f"continuing after {len(self.done)} rows of {self._rows}")
-
     def _count(self, index: int, radius: float, correct: int, predict: int) -> None:
         self.done.add(index)
         self._radii.append(radius * correct)
         self._abstentions += predict == ABSTAIN
-
-    def _open(self) -> io.FileIO:
-        try:
-            # Unbuffered: a written row is in the file, and a failed one is not tried again.
-            return self._rows.open("ab", buffering=0)
-        except OSError as error:
-            raise UserError(f"cannot write {self._rows}: {error.strerror}") from error
 
 
 def is_finished(folder: Path, description: dict[str, Any]) -> bool:
@@ -193,11 +122,6 @@ def is_finished(folder: Path, description: dict[str, Any]) -> bool:
         f"{folder / TABLE} is of other weights, settings, code or devices; choose another folder, "
         "or delete it"
     )
-
-
-def place(description: dict[str, Any]) -> tuple[str, str, str]:
-    """Return which rows a table holds: their identity, the subset and the shard."""
-    return description["identity"], description["protocol"]["subset"], description["shard"]
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:

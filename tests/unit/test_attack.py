@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from smoothcert import checkpoint, cli, datasets, methods, models
-from smoothcert.attacks import pgd
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import InMemory, to_unit
 from smoothcert.errors import UserError
+from smoothcert.growing import GrowingTable
 from smoothcert.point import Point
 from smoothcert.settings import Training
-from smoothcert.smoothing.attack import Attack, attack
+from smoothcert.smoothing import attack
+from smoothcert.smoothing.attack import Attacked
 from smoothcert.smoothing.sampling import Sampler
+from smoothcert.smoothing.settings import Attack
 
 CPU = torch.device("cpu")
 EPSILON = 0.5
@@ -67,8 +69,8 @@ def model(data, tmp_path):
 
 
 def run(model, data, folder, **settings):
-    chosen = {"epsilon": EPSILON, "n": 1000, "m": 8, "precision": "fp32", **settings}
-    attack(model, data, Attack(**chosen), folder, CPU)
+    chosen = {"epsilons": [EPSILON], "n": 1000, "m": 8, "precision": "fp32", **settings}
+    Attacked(model, data, Attack(**chosen), CPU).write(folder)
     return (
         pd.read_csv(folder / "attacked.tsv", sep="\t"),
         json.loads((folder / "attacked.json").read_text()),
@@ -83,7 +85,58 @@ def test_right_is_left_what_is_further_away_than_epsilon(model, data, tmp_path):
     assert (table["correct"] == ~wrong & (DISTANCES > EPSILON)).all()
     assert (table["correct"] == (table["predict"] == table["label"])).all()
     assert about["accuracy"] == 6 / 8
-    assert about["accuracy_under_attack"] == 3 / 8
+    assert about["accuracy_at_0.5"] == 3 / 8
+
+
+def test_each_epsilon_is_an_attack_of_its_own(model, data, tmp_path):
+    one, _ = run(model, data, tmp_path / "one")
+    table, about = run(model, data, tmp_path / "three", epsilons=[0.25, EPSILON, 0.85])
+    assert table["idx"].tolist() == [i for i in range(8) for _ in range(3)]
+    assert table["epsilon"].tolist() == [0.25, EPSILON, 0.85] * 8
+    same = table[table["epsilon"] == EPSILON].reset_index(drop=True)
+    pd.testing.assert_frame_equal(one.drop(columns="time"), same.drop(columns="time"))
+    wrong = np.isin(np.arange(8), WRONG)
+    for epsilon, rows in table.groupby("epsilon"):
+        assert (rows["correct"].to_numpy() == ~wrong & (DISTANCES > epsilon)).all()
+        assert about[f"accuracy_at_{epsilon:g}"] == rows["correct"].mean()
+
+
+@pytest.mark.parametrize("torn", [0, 1, 2, 3])
+def test_a_killed_attack_continues_after_its_last_whole_image(
+    model, data, tmp_path, monkeypatch, capsys, torn
+):
+    """``torn`` is how many lines of the image it was killed in were written, the last in part."""
+    settings = {"epsilons": [0.25, EPSILON, 0.85], "subset": "every-2"}
+    whole, about = run(model, data, tmp_path / "whole", **settings)
+
+    def killed(self, *_):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "a"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GrowingTable, "finish", killed)
+        run(model, data, folder, **settings)
+    partial = folder / "attacked.tsv.partial"
+    lines = partial.read_text().splitlines(keepends=True)
+    left = lines[: 1 + 2 * 3 + torn]
+    partial.write_text("".join([*left[:-1], left[-1][:-5]] if torn else left))
+    capsys.readouterr()
+    table, again = run(model, data, folder, **settings)
+    assert "continuing after 2 images" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(table.drop(columns="time"), whole.drop(columns="time"))
+    assert again == about
+    assert not partial.exists()
+
+
+def test_a_finished_attack_has_nothing_to_do_and_is_not_replaced(model, data, tmp_path, capsys):
+    first, _ = run(model, data, tmp_path / "a")
+    capsys.readouterr()
+    again, _ = run(model, data, tmp_path / "a")
+    assert "holds these answers already" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(first, again)
+    with pytest.raises(UserError, match=r"attacked\.tsv is of other weights, settings"):
+        run(model, data, tmp_path / "a", steps=5)
+    pd.testing.assert_frame_equal(first, pd.read_csv(tmp_path / "a" / "attacked.tsv", sep="\t"))
 
 
 def test_nothing_leaves_the_ball_and_wrong_images_stay_as_they_are(model, data, tmp_path):
@@ -98,11 +151,11 @@ def test_shares_and_their_standard_errors(model, data, tmp_path):
     table, about = run(model, data, tmp_path / "a")
     for name, values in {
         "accuracy": (table["clean"] == table["label"]).astype(int),
-        "accuracy_under_attack": table["correct"],
+        "accuracy_at_0.5": table["correct"],
     }.items():
         assert about[name] == pytest.approx(values.mean())
         assert about[f"{name}_standard_error"] == pytest.approx(values.std() / 8**0.5)
-    assert about["settings"]["epsilon"] == EPSILON
+    assert about["protocol"]["epsilons"] == [EPSILON]
     assert about["images"] == 8
     assert {"commit", "code", "data", "device", "torch"} <= set(about["provenance"])
 
@@ -142,7 +195,7 @@ def test_too_many_noises_for_the_memory(error, model, data, tmp_path, monkeypatc
     def greedy(*_):
         raise error
 
-    monkeypatch.setattr(pgd, "pgd", greedy)
+    monkeypatch.setattr(attack, "pgd", greedy)
     with pytest.raises(UserError, match="out of memory on cpu with 8 noises; choose a smaller m"):
         run(model, data, tmp_path / "a")
 
@@ -164,19 +217,20 @@ def saved(tmp_path):
 
 
 def test_the_command(saved, tmp_path, capsys):
-    options = ["--subset=every-60", "--n=50", "--alpha=0.5", "--epsilon=1", "--m=4"]
+    options = ["--subset=every-60", "--n=50", "--alpha=0.5", "--epsilons=1", "--m=4"]
     cli.main(["attack", str(saved), *options, f"--output={tmp_path / 'a'}"])
     assert len((tmp_path / "a" / "attacked.tsv").read_text().splitlines()) == 7
-    assert "under attack" in capsys.readouterr().err
+    assert "accuracy at 1 " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epsilon=0"], "epsilon: Input should be greater than 0"),
-        (["--epsilon=nan"], "epsilon: Input should be"),
-        (["--epsilon=1", "--steps=0"], "steps: Input should be greater than or equal to 1"),
-        (["--epsilon=1", "--n=10"], "the smallest n that can is 11"),
+        (["--epsilons=0"], "epsilons[0]: Input should be greater than 0"),
+        (["--epsilons", "0.5", "nan"], "epsilons[1]: Input should be"),
+        (["--epsilons", "1", "1.0"], "epsilons: a value stands twice"),
+        (["--epsilons=1", "--steps=0"], "steps: Input should be greater than or equal to 1"),
+        (["--epsilons=1", "--n=10"], "the smallest n that can is 11"),
     ],
 )
 def test_a_mistake_gets_one_line(saved, tmp_path, options, message):
@@ -186,8 +240,8 @@ def test_a_mistake_gets_one_line(saved, tmp_path, options, message):
     assert not (tmp_path / "a").exists()
 
 
-def test_epsilon_is_required(saved, capsys):
+def test_an_epsilon_is_required(saved, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["attack", str(saved), "--output=a"])
     assert caught.value.code == 2
-    assert "required: --epsilon" in capsys.readouterr().err
+    assert "required: --epsilons" in capsys.readouterr().err

@@ -164,7 +164,7 @@ def test_a_killed_run_continues_after_its_last_whole_row(
         partial.write(torn)
     capsys.readouterr()
     resumed = certify(model, digits, tmp_path / "c")
-    assert "continuing after 7 rows" in capsys.readouterr().err
+    assert "continuing after 7 images" in capsys.readouterr().err
     pd.testing.assert_frame_equal(rows(resumed), rows(whole))
 
 
@@ -213,7 +213,9 @@ def test_a_full_disk_keeps_the_rows(model, digits, tmp_path, monkeypatch):
     full = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
     with monkeypatch.context() as patch:
         patch.setattr(records.PartialTable, "_open", lambda self: full)
-        with pytest.raises(UserError, match="No space left on device; its 5 whole rows are kept"):
+        with pytest.raises(
+            UserError, match="No space left on device; its rows of 5 images are kept"
+        ):
             certify(model, digits, tmp_path / "c")
     assert len(certify(model, digits, tmp_path / "c")) == 18
 

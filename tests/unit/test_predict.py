@@ -14,9 +14,9 @@ from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
 from smoothcert.smoothing.bounds import lower_bound
-from smoothcert.smoothing.predict import Prediction, decide, p_value
-from smoothcert.smoothing.predict import predict as run
+from smoothcert.smoothing.predict import Predictions, decide, p_value
 from smoothcert.smoothing.sampling import Sampler
+from smoothcert.smoothing.settings import Prediction
 
 CPU = torch.device("cpu")
 
@@ -96,7 +96,7 @@ def model(tmp_path, digits):
 
 def predict(model, digits, folder, **settings):
     settings = Prediction(**{"subset": "every-20", "n": 60, "alpha": 0.01, **settings})
-    run(checkpoint.load(model), digits, settings, folder, CPU)
+    Predictions(checkpoint.load(model), digits, settings, CPU).write(folder)
     return (
         pd.read_csv(folder / "predictions.tsv", sep="\t"),
         json.loads((folder / "predictions.json").read_text()),
@@ -140,7 +140,7 @@ def test_one_image_has_no_standard_error(model, digits, tmp_path):
 
 def test_the_description_records_settings_and_origin(model, digits, tmp_path):
     _, about = predict(model, digits, tmp_path / "p")
-    assert about["settings"]["alpha"] == 0.01
+    assert about["protocol"]["alpha"] == 0.01
     assert about["point"]["sigma"] == 0.25
     assert about["evaluation"]["backend"] == "openvino"
     assert {"commit", "code", "data", "device", "torch"} <= set(about["provenance"])

@@ -100,7 +100,7 @@ def test_certify(whole, tmp_path):
         kept = before[: before.rfind("\n") + 1]
         assert kept.count("\n") > 10
         log = finish(*command, log=tmp_path / "second")
-        assert f"continuing after {kept.count(chr(10)) - 1} rows" in log
+        assert f"continuing after {kept.count(chr(10)) - 1} images" in log
         after = folder / "certificates.tsv"
         assert after.read_text().startswith(kept), "a finished row was done again"
         assert certificates(after) == certificates(whole / "c" / "certificates.tsv")
@@ -123,7 +123,7 @@ def test_certify_on_images_of_the_papers(
     partial = killed / "certificates.tsv.partial"
     kill_within([*command, killed], tmp_path / "log", partial, random.Random(4), most=0.2)
     log = finish(*command, killed, log=tmp_path / "log")
-    assert re.search(r"continuing after \d\d rows", log)
+    assert re.search(r"continuing after \d\d images", log)
     expected = certificates(tmp_path / "whole" / "c" / "certificates.tsv")
     assert len({row[5] for row in expected[1:]}) > 2, "more than two classes are predicted"
     assert certificates(tmp_path / "two" / "certificates.tsv") == expected

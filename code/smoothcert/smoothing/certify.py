@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smoothcert import files, fingerprint, records
+from smoothcert import files, fingerprint, growing, records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, name
@@ -77,7 +77,7 @@ def certify(
         "evaluation": sampler.evaluation,
         "provenance": record,
     }
-    description["identity"] = _identity(description, device)
+    description["identity"] = growing.identity(description, name(device))
     if records.is_finished(folder, description):
         say(f"{folder} holds these certificates already")
         return
@@ -93,22 +93,6 @@ def certify(
                 progress.step(f"{table.summary()}  {work.speed():,.0f} votes/s")
         progress.close()
         table.finish()
-
-
-def _identity(description: dict, device: torch.device) -> str:
-    """Return a digest of all that decides the row of an image, whatever the other images."""
-    protocol = {key: value for key, value in description["protocol"].items() if key != "subset"}
-    origin = description["provenance"]
-    return files.digest(
-        [
-            protocol,
-            description["model"],
-            description["evaluation"],
-            origin["code"],
-            origin["data"],
-            name(device),
-        ]
-    )
 
 
 @dataclass

@@ -97,5 +97,10 @@ class Protocol(Evaluation):
     @property
     def folder(self) -> str:
         """Return the folder below a run's: the subset, n and a hash of the rest."""
-        rest = files.digest(self.model_dump(mode="json", exclude={"subset", "n"}))[:8]
-        return f"certify-{self.subset}-n{self.n}-{rest}"
+        return folder("certify", self)
+
+
+def folder(stage: str, settings: Evaluation) -> str:
+    """Return the folder below a run's: stage, subset, n and a hash of the rest."""
+    rest = files.digest(settings.model_dump(mode="json", exclude={"subset", "n"}))[:8]
+    return f"{stage}-{settings.subset}-n{settings.n}-{rest}"

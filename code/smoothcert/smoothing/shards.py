@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from smoothcert import records
 from smoothcert.errors import UserError
+from smoothcert.growing import place
 from smoothcert.records import Certificate, PartialTable
 from smoothcert.settings import reason
 from smoothcert.smoothing.protocol import Protocol
@@ -54,7 +55,7 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
     for shard, description in zip(shards, descriptions, strict=True):
         if not description.keys() >= {"identity", "test_images"}:
             raise UserError(f"{shard} holds no shard: smoothcert certify --shard writes one")
-        if records.place(description)[:2] != records.place(first)[:2]:
+        if place(description)[:2] != place(first)[:2]:
             devices = [about["provenance"]["device"] for about in (description, first)]
             raise UserError(
                 f"{shard} and {shards[0]} are of different weights, settings or devices (of "
