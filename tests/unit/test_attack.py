@@ -85,7 +85,7 @@ def test_right_is_left_what_is_further_away_than_epsilon(model, data, tmp_path):
     assert (table["correct"] == ~wrong & (DISTANCES > EPSILON)).all()
     assert (table["correct"] == (table["predict"] == table["label"])).all()
     assert about["accuracy"] == 6 / 8
-    assert about["accuracy_at_0.5"] == 3 / 8
+    assert about["accuracy_at_epsilon_0.5"] == 3 / 8
 
 
 def test_each_epsilon_is_an_attack_of_its_own(model, data, tmp_path):
@@ -97,8 +97,8 @@ def test_each_epsilon_is_an_attack_of_its_own(model, data, tmp_path):
     pd.testing.assert_frame_equal(one.drop(columns="time"), same.drop(columns="time"))
     wrong = np.isin(np.arange(8), WRONG)
     for epsilon, rows in table.groupby("epsilon"):
-        assert (rows["correct"].to_numpy() == ~wrong & (DISTANCES > epsilon)).all()
-        assert about[f"accuracy_at_{epsilon:g}"] == rows["correct"].mean()
+        assert (rows["correct"].to_numpy() == ~wrong & (epsilon < DISTANCES)).all()
+        assert about[f"accuracy_at_epsilon_{epsilon:g}"] == rows["correct"].mean()
 
 
 @pytest.mark.parametrize("torn", [0, 1, 2, 3])
@@ -109,7 +109,7 @@ def test_a_killed_attack_continues_after_its_last_whole_image(
     settings = {"epsilons": [0.25, EPSILON, 0.85], "subset": "every-2"}
     whole, about = run(model, data, tmp_path / "whole", **settings)
 
-    def killed(self, *_):
+    def killed(self, **_):
         raise KeyboardInterrupt
 
     folder = tmp_path / "a"
@@ -151,7 +151,7 @@ def test_shares_and_their_standard_errors(model, data, tmp_path):
     table, about = run(model, data, tmp_path / "a")
     for name, values in {
         "accuracy": (table["clean"] == table["label"]).astype(int),
-        "accuracy_at_0.5": table["correct"],
+        "accuracy_at_epsilon_0.5": table["correct"],
     }.items():
         assert about[name] == pytest.approx(values.mean())
         assert about[f"{name}_standard_error"] == pytest.approx(values.std() / 8**0.5)
@@ -220,7 +220,7 @@ def test_the_command(saved, tmp_path, capsys):
     options = ["--subset=every-60", "--n=50", "--alpha=0.5", "--epsilons=1", "--m=4"]
     cli.main(["attack", str(saved), *options, f"--output={tmp_path / 'a'}"])
     assert len((tmp_path / "a" / "attacked.tsv").read_text().splitlines()) == 7
-    assert "accuracy at 1 " in capsys.readouterr().err
+    assert "accuracy at epsilon 1: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

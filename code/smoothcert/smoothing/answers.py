@@ -148,4 +148,4 @@ class Answers(ABC):
 
 
 def _words(shares: dict[str, Share]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {share}" for name, share in shares.items())
+    return "  ".join(f"{name.replace('_', ' ')}: {share}" for name, share in shares.items())

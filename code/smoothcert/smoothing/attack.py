@@ -91,7 +91,9 @@ class Attacked(Answers):
         return {
             "accuracy": Share.of(first["clean"] == first["label"]),
             **{
-                f"accuracy_at_{epsilon:g}": Share.of(rows["correct"][rows["epsilon"] == epsilon])
+                f"accuracy_at_epsilon_{epsilon:g}": Share.of(
+                    rows["correct"][rows["epsilon"] == epsilon]
+                )
                 for epsilon in self.settings.epsilons
             },
         }
