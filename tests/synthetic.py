@@ -16,6 +16,7 @@ from smoothcert.point import Point
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import certified_radius
 from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack
 
 CONFIGURATION = {
     "name": "synthetic",
@@ -51,6 +52,9 @@ STAGED = {"subset": "every-4", "n": 100_000, "mode": "staged"}
 FAR_APART = [{"method": "gaussian"}, {"method": "consistency", "lambda": 50}]
 """Methods that differ a lot."""
 
+ATTACK = {"attack": {"epsilons": [0.5, 0.25, 3.0], "steps": 7, "m": 5, "n": 300}}
+"""Attacks, of which the last is beyond every radius."""
+
 PUBLISHED = {
     "dataset": "cifar10",
     "arch": "resnet110",
@@ -76,6 +80,8 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
         strength = 1 + 0.15 * labels.index(run["label"]) + 0.01 * point.weight
         results, certificates = folder / run["folder"], folder / run["certificates"]
         write_run(results, certificates, point, protocol, strength)
+        if run["attacked"]:
+            write_attacked(folder / run["attacked"], certificates, point, experiment.attacking)
     manifest = Path("reports", experiment.name, "experiment.json")
     files.write_json(folder / manifest, content)
     return manifest
@@ -126,6 +132,25 @@ def write_run(
             "test_images": images,
         },
     )
+
+
+def write_attacked(folder: Path, certificates: Path, point: Point, attack: Attack) -> None:
+    """Write the answers under an attack that breaks an image somewhat beyond its radius."""
+    rng = np.random.default_rng(point.seed)
+    table = pd.read_csv(certificates / records.TABLE, sep="\t")
+    clean = np.where(rng.random(len(table)) < 0.95, table["top"], records.ABSTAIN)
+    clean = np.where(table["correct"], table["label"], clean)
+    breaks_at = table["radius"] * rng.uniform(1, 1.6, len(table)) + 1e-6
+    parts = []
+    for epsilon in attack.epsilons:
+        right = (clean == table["label"]) & (epsilon < breaks_at)
+        answer = np.where(right, table["label"], records.ABSTAIN)
+        columns = {"idx": table["idx"], "label": table["label"], "clean": clean, "epsilon": epsilon}
+        parts.append(pd.DataFrame({**columns, "predict": answer, "correct": right.astype(int)}))
+    rows = pd.concat(parts).sort_values("idx", kind="stable")
+    files.write_text(folder / "attacked.tsv", rows.to_csv(sep="\t", index=False))
+    about = {"point": point.content, "protocol": attack.model_dump(mode="json")}
+    files.write_json(folder / "attacked.json", about)
 
 
 def certificate_table(

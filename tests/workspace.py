@@ -25,6 +25,7 @@ TINY = {
             "sigmas": [0.25],
             "training": {"epochs": 2, "batch_size": 64, "lr": 0.05},
             "certification": {"subset": "every-60", "n": 100},
+            "attack": {"epsilons": [0.25, 0.5], "steps": 2, "m": 4, "n": 100},
             "methods": [{"method": "gaussian"}, {"method": "consistency", "lambda": 2}],
         }
     ],
@@ -74,7 +75,7 @@ class Workspace:
         words = {"Train": "train", "Certify": "certify", "Summarise": "summarize",
                  "Data": "data", "Tables": "tables", "Figures": "figures", "Report": "report",
                  "Index": "index", "List": "experiment", "Merge": "merge",
-                 "Import": "import"}  # fmt: skip
+                 "Import": "import", "Attack": "attack"}  # fmt: skip
         jobs: dict[str, set[str]] = {}
         for word, rest in re.findall(r"^Job \d+: (\w+) (.*)$", result.stdout + result.stderr, re.M):
             jobs.setdefault(words[word], set()).add(rest.split(",")[0])

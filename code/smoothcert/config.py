@@ -31,7 +31,8 @@ from smoothcert.methods.base import Method
 from smoothcert.point import Point
 from smoothcert.published import Wanted
 from smoothcert.settings import Section, Training
-from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.protocol import Evaluation, Protocol
+from smoothcert.smoothing.settings import Attack, Attacks
 
 
 def _two_decimals(sigma: float) -> float:
@@ -205,6 +206,10 @@ class Experiment(Section):
     certification: Protocol = Field(default_factory=Protocol)
     """The certification protocol."""
 
+    attack: Attacks | None = None
+    """Attacks on the classifiers that are certified, on the same images and in the same arithmetic.
+    Default: none."""
+
     radius_step: float = Field(0.25, gt=0)
     """Distance of the radii at which tables list certified accuracy."""
 
@@ -284,6 +289,14 @@ class Experiment(Section):
         return self
 
     @property
+    def attacking(self) -> Attack | None:
+        """Return the attacks with the images and the arithmetic that certification shares."""
+        if self.attack is None:
+            return None
+        shared = self.certification.model_dump(include=set(Evaluation.model_fields))
+        return Attack(**shared, **self.attack.model_dump())
+
+    @property
     def heading(self) -> str:
         """Return the title, or the name."""
         return self.title or self.name
@@ -291,6 +304,7 @@ class Experiment(Section):
     @property
     def manifest(self) -> dict[str, Any]:
         """Return what the experiment consists of, for the analysis: protocol, settings, runs."""
+        attack = self.attacking
         runs = [
             {
                 "label": run.label,
@@ -298,6 +312,9 @@ class Experiment(Section):
                 "point": run.point.content,
                 "folder": self._folder(run),
                 "certificates": f"{self._folder(run)}/{self.certification.folder}",
+                "attacked": f"{self._folder(run)}/{attack.folder}"
+                if attack and not run.log
+                else None,
                 "log": run.log,
                 "unpublished": list(run.unpublished),
             }
@@ -310,6 +327,7 @@ class Experiment(Section):
             "arch": self.arch,
             "radius_step": self.radius_step,
             "protocol": self.certification.model_dump(mode="json"),
+            "attack": attack.model_dump(mode="json") if attack else None,
             "configuration": self.model_dump(mode="json"),
             "runs": runs,
             "published": list(self._published()),
@@ -654,9 +672,11 @@ def _instead(location: tuple[str | int, ...]) -> str:
         "experiments": ("the experiment", Experiment),
         "": ("the top level", Config),
     }
-    if method:
+    if method:  # whose parameters share names with attacks on any
         own = {"parameters": ("parameters", methods.load(method)), method: ("its method", Entry)}
         sections = own | sections
+    else:
+        sections["attack"] = ("attack", Attacks)
     _, here = sections.pop(above[-1] if above else "")
     for place, section in sections.values():
         if key in _keys(section):

@@ -16,6 +16,7 @@ from smoothcert.config import Config
 from smoothcert.point import Point
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack
 
 if TYPE_CHECKING:
     import torch
@@ -23,37 +24,60 @@ if TYPE_CHECKING:
     from smoothcert.stopwatch import TrainingImage, Vote
 
 
+MADE = {"train": "model.pt", "certify": "certificates.tsv", "attack": "attacked.tsv"}
+"""What each stage makes, in the order of the stages."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """The training of a run or, with a protocol, its certification."""
+    """The training of a run or, with the settings of one, its certification or attack."""
 
     experiment: str
     label: str
     point: Point
-    protocol: Protocol | None = None
+    settings: Protocol | Attack | None = None
+
+    @property
+    def stage(self) -> str:
+        """Return the command that does it."""
+        if self.settings is None:
+            return "train"
+        return "attack" if isinstance(self.settings, Attack) else "certify"
+
+    @property
+    def images(self) -> int:
+        """Return how many images are evaluated."""
+        if self.settings is None:
+            return 0
+        return len(self.settings.indices(datasets.describe(self.point.dataset).test_images))
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows of results it writes."""
+        several = self.stage == "attack"
+        return self.images * (len(self.settings.epsilons) if several else 1)
 
     def finished(self, results: Path) -> bool:
         """Return whether what it makes lies below ``results``, made by whatever code."""
-        folder = results / self.point.folder
-        if self.protocol:
-            return (folder / self.protocol.folder / "certificates.tsv").exists()
-        return (folder / "model.pt").exists()
+        folder = results / self.point.folder / (self.settings.folder if self.settings else "")
+        return (folder / MADE[self.stage]).exists()
 
 
 def jobs(settings: Config) -> list[Job]:
-    """Return the trainings and certifications of the workflow, each once.
+    """Return the trainings, certifications and attacks of the workflow, each once.
 
     What experiments share stands with the first one; the shards of a certification are one job.
     Published logs need neither.
     """
-    found: dict[tuple[Path, Protocol | None], Job] = {}
+    found: dict[tuple[Path, str], Job] = {}
     for experiment in settings.experiments:
+        evaluations = [experiment.certification, experiment.attacking]
         for run in experiment.runs():
             if run.log:
                 continue
-            for protocol in (None, experiment.certification):
-                job = Job(experiment.name, run.label, run.point, protocol)
-                found.setdefault((run.point.folder, protocol), job)
+            for one in (None, *filter(None, evaluations)):
+                job = Job(experiment.name, run.label, run.point, one)
+                found.setdefault((run.point.folder, one.folder if one else ""), job)
     return list(found.values())
 
 
@@ -93,16 +117,21 @@ def estimate(settings: Config, results: Path, device: torch.device) -> list[Row]
 
     image = cache(partial(stopwatch.training_image, device=device))
     vote = cache(partial(stopwatch.vote, device=device))
+    step = cache(partial(stopwatch.attack_step, device=device))
+    work_of = {
+        "train": lambda job: _training(job, image),
+        "certify": lambda job: _certification(job, vote),
+        "attack": lambda job: _attack(job, vote, step),
+    }
     rows: dict[tuple[str, str, str], Row] = {}
-    for job in sorted(jobs(settings), key=lambda job: job.protocol is not None):
-        stage = "certify" if job.protocol else "train"
-        key = (stage, job.experiment, job.label)
+    for job in sorted(jobs(settings), key=lambda job: list(MADE).index(job.stage)):
+        key = (job.stage, job.experiment, job.label)
         row = rows.get(key, Row(*key, 0, 0, Work()))
-        number = settings.shards if job.protocol else 1
+        number = settings.shards if job.stage == "certify" else 1
         if job.finished(results):
             rows[key] = replace(row, finished=row.finished + number)
         else:
-            work = _certification(job, vote) if job.protocol else _training(job, image)
+            work = work_of[job.stage](job)
             rows[key] = replace(row, open=row.open + number, work=row.work + work)
     return list(rows.values())
 
@@ -120,16 +149,35 @@ def _training(job: Job, measure: Callable[[Point], TrainingImage]) -> Work:
 
 
 def _certification(job: Job, measure: Callable[..., Vote]) -> Work:
-    point, protocol = job.point, job.protocol
-    data = datasets.describe(point.dataset)
-    specification = models.Specification.of(point.arch, data, point.training.normalize)
-    vote = measure(specification, protocol.precision, protocol.backend)
-    looks = modes.of(protocol, point.sigma).looks
+    protocol = job.settings
+    looks = modes.of(protocol, job.point.sigma).looks
     draws = [protocol.n0, looks[0], *(new - old for old, new in pairwise(looks))]
-    passes = sum(math.ceil(draw / vote.batch) * vote.batch for draw in draws)
-    passes *= len(protocol.indices(data.test_images))
+    return _votes(job, draws, measure)
+
+
+def _attack(
+    job: Job, measure_vote: Callable[..., Vote], measure_step: Callable[..., list[float]]
+) -> Work:
+    attack = job.settings
+    epsilons = len(attack.epsilons)
+    steps = job.images * epsilons * attack.steps
+    hours = [steps * seconds / 3600 for seconds in measure_step(_specification(job), attack.m)]
+    gradients = Work(steps * attack.m, steps * attack.m, min(hours), max(hours))
+    return gradients + _votes(job, [attack.n] * (1 + epsilons), measure_vote)
+
+
+def _votes(job: Job, draws: list[int], measure: Callable[..., Vote]) -> Work:
+    """Return the work of so many votes for each image."""
+    vote = measure(_specification(job), job.settings.precision, job.settings.backend)
+    passes = sum(math.ceil(draw / vote.batch) * vote.batch for draw in draws) * job.images
     hours = [passes * seconds / 3600 for seconds in vote.seconds]
     return Work(passes, 0, min(hours), max(hours))
+
+
+def _specification(job: Job) -> models.Specification:
+    point = job.point
+    data = datasets.describe(point.dataset)
+    return models.Specification.of(point.arch, data, point.training.normalize)
 
 
 def table(rows: list[Row]) -> str:
@@ -152,6 +200,10 @@ def assumptions(settings: Config, device: str) -> str:
     )
     if any(one.certification.mode != "fixed" for one in settings.experiments):
         text += " Modes evaluate and staged take at most as long as this."
+    if any(one.attack for one in settings.experiments):
+        text += (
+            " Attacks take at most as long as this: images that are wrong without one are left out."
+        )
     return text
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,7 @@ def threads(settings: Config, machine: Machine) -> Findings:
 def memory(settings: Config, machine: Machine) -> Findings:
     """Warn if the jobs that ``--cores all`` starts together need more memory than there is."""
     cores = min(settings.threads, machine.cores)
-    runs = sum(job.protocol is None for job in cost.jobs(settings))
+    runs = sum(job.stage == "train" for job in cost.jobs(settings))
     jobs = min(machine.cores // cores, runs * settings.shards)
     if _on_gpu(settings, machine):
         jobs = min(jobs, machine.gpus)
@@ -340,7 +341,7 @@ def named_files(settings: Config, machine: Machine) -> Findings:
 
     Not yet there, and hence not looked at, is what runs of the configuration start from.
     """
-    trainings = [job for job in cost.jobs(settings) if not job.protocol]
+    trainings = [job for job in cost.jobs(settings) if job.stage == "train"]
     made = config.made(settings)
     seen = set()
     for job in trainings:
@@ -374,18 +375,16 @@ def disk(settings: Config, machine: Machine) -> Findings:
     What experiments share counts once, and what is finished already counts too.
     """
     every = cost.jobs(settings)
-    trainings = [job for job in every if not job.protocol]
-    rows = sum(
-        len(job.protocol.indices(datasets.describe(job.point.dataset).test_images))
-        for job in every
-        if job.protocol
-    )
-    weights = sum(WEIGHTS.get(job.point.arch, max(WEIGHTS.values())) for job in trainings)
-    size = 4e6 * weights + ROW_BYTES * rows
+    rows = sum(job.rows for job in every)
+    trained = [job.point.arch for job in every if job.stage == "train"]
+    size = 4e6 * sum(WEIGHTS.get(arch, max(WEIGHTS.values())) for arch in trained)
+    size += ROW_BYTES * rows
+    stages = Counter(job.stage for job in every)
+    names = {"train": "trainings", "certify": "certifications", "attack": "attacks"}
+    counts = "; ".join(f"{names[stage]}: {count}" for stage, count in stages.items())
     yield Finding(
         "note",
-        f"trainings: {len(trainings)}; certifications: {len(every) - len(trainings)}; disk: about "
-        f"{_megabytes(size)}; smoothcert cost estimates the hours",
+        f"{counts}; disk: about {_megabytes(size)}; smoothcert cost estimates the hours",
     )
     if size > machine.free:
         yield Finding(

@@ -21,7 +21,8 @@ def manifests(experiments: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, A
     """Return by name the manifests of the finished runs alone, with the others as ``missing``.
 
     A missing run tells its label, point, folder and, in one line, the reason. Published logs count
-    as finished. Raises UserError if no experiment has a finished run.
+    as finished, and so does a run that is certified but not attacked, without its attack. Raises
+    UserError if no experiment has a finished run.
     """
     found = {content["name"]: _only(content) for content in experiments}
     found = {name: content for name, content in found.items() if content["runs"]}
@@ -34,7 +35,8 @@ def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
     runs, missing = [], []
     for run in manifest["runs"]:
         if run["log"] or (Path(run["certificates"]) / "certificates.tsv").exists():
-            runs.append(run)
+            attacked = run["attacked"] and (Path(run["attacked"]) / "attacked.tsv").exists()
+            runs.append(run if attacked else {**run, "attacked": None})
         else:
             kept = {key: run[key] for key in ("label", "point", "folder")}
             missing.append({**kept, "reason": _reason(run)})

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
 from smoothcert import datasets, models
+from smoothcert.attacks.pgd import pgd
+from smoothcert.attacks.victim import Victim
 from smoothcert.datasets.base import Dataset, shuffled
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
@@ -101,6 +103,30 @@ def vote(
         n *= 2
     n = max(round(SECONDS / PARTS / taken * n / sampler.batch), 1) * sampler.batch
     return Vote([seconds(n) / n / len(rows) for _ in range(_parts(taken))], sampler.batch)
+
+
+def attack_step(specification: models.Specification, m: int, device: torch.device) -> list[float]:
+    """Return the seconds of a step of the attack on an image, one value for each part.
+
+    Raises UserError if memory does not suffice.
+    """
+    say(f"measuring the attack: {specification.arch}, m {m}")
+    shape = (1, specification.channels, specification.size, specification.size)
+    generator = torch.Generator(device).manual_seed(0)
+    image = torch.rand(shape, generator=generator, device=device)
+    noises = torch.randn((m, *shape), generator=generator, device=device)
+    label = torch.zeros(1, dtype=torch.long, device=device)
+    victim = Victim(models.build(specification).to(device), label, noises)
+
+    def seconds(steps: int) -> float:
+        clock = _clock(device)
+        pgd(victim, image, 1.0, steps, generator)
+        return clock()
+
+    seconds(1)
+    taken = seconds(1)
+    steps = max(round(SECONDS / PARTS / taken), 1)
+    return [seconds(steps) / steps for _ in range(_parts(taken))]
 
 
 class _RandomImages(Dataset):

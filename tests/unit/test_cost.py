@@ -51,6 +51,11 @@ def measured(monkeypatch):
         calls.append(specification)
         return stopwatch.Vote([1e-6, 4e-6], batch=400)
 
+    def attack_step(specification, m, device):
+        calls.append(m)
+        return [0.01, 0.03]
+
+    monkeypatch.setattr(stopwatch, "attack_step", attack_step)
     monkeypatch.setattr(stopwatch, "training_image", training_image)
     monkeypatch.setattr(stopwatch, "vote", vote)
     return calls
@@ -82,23 +87,34 @@ class TestJobs:
     def test_two_stages_of_each_run(self):
         jobs = cost.jobs(settings())
         assert len(jobs) == 2 * (2 * 2 + 2 * 2 * 2)
-        assert sum(job.protocol is None for job in jobs) == 12
+        assert sum(job.settings is None for job in jobs) == 12
 
     def test_what_experiments_share_counts_once(self):
         whole = cost.jobs(settings())
         assert cost.jobs(settings(None, {})) == whole
         other = cost.jobs(settings(None, {"certification": {"n": 2000}}))
         assert other[: len(whole)] == whole
-        assert [job.protocol.n for job in other[len(whole) :]] == [2000] * 12
+        assert [job.settings.n for job in other[len(whole) :]] == [2000] * 12
 
     def test_published_logs_need_none(self):
         entries = [*DIGITS["experiments"][0]["methods"], {"method": "gaussian", "logs": "a/*.tsv"}]
         assert cost.jobs(settings(methods=entries)) == cost.jobs(settings())
 
+    def test_an_attack_is_a_third_stage(self, tmp_path):
+        jobs = cost.jobs(settings(attack={"epsilons": [0.5, 1]}))
+        assert [job.stage for job in jobs] == ["train", "certify", "attack"] * 12
+        attack = jobs[2]
+        table = tmp_path / attack.point.folder / attack.settings.folder / "attacked.tsv"
+        table.parent.mkdir(parents=True)
+        assert not attack.finished(tmp_path)
+        table.touch()
+        assert attack.finished(tmp_path)
+        assert not jobs[1].finished(tmp_path)
+
     def test_finished(self, tmp_path):
         training, certification = cost.jobs(settings())[:2]
         folder = tmp_path / training.point.folder
-        table = folder / certification.protocol.folder / "certificates.tsv"
+        table = folder / certification.settings.folder / "certificates.tsv"
         table.parent.mkdir(parents=True)
         assert not training.finished(tmp_path)
         (folder / "model.pt").touch()
@@ -126,6 +142,16 @@ class TestEstimate:
         assert (row.open, row.work.forward, row.work.backward) == (4, votes, 0)
         assert row.work.fewest == pytest.approx(votes * 1e-6 / 3600)
         assert row.work.most == pytest.approx(votes * 4e-6 / 3600)
+
+    def test_an_attack_takes_its_steps_and_three_answers(self):
+        """Two epsilons: 2 x 7 steps of 5 noises, and 3 x 1000 votes in batches of 400."""
+        attack = {"epsilons": [0.5, 1], "steps": 7, "m": 5, "n": 1000}
+        row = estimate(settings(attack=attack))["attack", "one", "Gaussian"]
+        images, votes = 4 * 360, 3 * 1200
+        assert (row.open, row.work.backward) == (4, images * 14 * 5)
+        assert row.work.forward == images * (14 * 5 + votes)
+        assert row.work.fewest == pytest.approx(images * (14 * 0.01 + votes * 1e-6) / 3600)
+        assert row.work.most == pytest.approx(images * (14 * 0.03 + votes * 4e-6) / 3600)
 
     def test_modes_take_all_their_looks(self):
         """Looks after 100, 1,000 and 10,000 votes, the first two rounded up to 400 and 1,200."""
@@ -252,6 +278,13 @@ def test_votes_take_their_number_times_as_long():
     assert 0.1 < min(vote.seconds) * 20_000 / (time.perf_counter() - started) < 10
     assert vote.batch == 100
     assert len(vote.seconds) >= 2
+
+
+def test_a_step_of_an_attack_grows_with_its_noises():
+    specification = models.Specification.of("convnet8", datasets.describe("digits"))
+    few, many = (stopwatch.attack_step(specification, m, CPU) for m in (2, 2000))
+    assert len(few) >= 2
+    assert 0 < min(few) < min(many)
 
 
 class TestTable:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
-from synthetic import CONFIGURATION, PUBLISHED, STAGED, write_experiment
+from synthetic import ATTACK, CONFIGURATION, PUBLISHED, STAGED, write_experiment
 
 from smoothcert import config, files, records
 from smoothcert.analysis import experiment, figures, metrics
@@ -74,7 +74,8 @@ class TestWhichApply:
                 {"methods": [SWEPT], "sigmas": [0.5], "seeds": [0]},
                 {"envelope", "tradeoff", "cost"},
             ),
-            ({"methods": [GAUSSIAN, SWEPT]}, set(FIGURES)),
+            ({"methods": [GAUSSIAN], "sigmas": [0.5], "seeds": [0], **ATTACK}, {"empirical"}),
+            ({"methods": [GAUSSIAN, SWEPT], **ATTACK}, set(FIGURES)),
         ],
     )
     def test_an_experiment_has_the_figures_of_what_it_compares(self, changes, more):
@@ -113,7 +114,7 @@ class TestWhichApply:
 class TestFiles:
     def test_equal_runs_leave_equal_files(self, folder):
         changes = {"methods": [GAUSSIAN, SWEPT], "sigmas": [0.5], "seeds": [0, 1]}
-        manifest = write_experiment(folder, **changes)
+        manifest = write_experiment(folder, **changes, **ATTACK)
         for name in ("first", "second"):
             draw_figures(manifest, Path(name))
         drawn = sorted(path.name for path in Path("first").iterdir())
@@ -124,7 +125,7 @@ class TestFiles:
             assert len(content) > 400
 
     def test_each_certificate_table_is_read_once(self, folder, monkeypatch):
-        manifest = write_experiment(folder)
+        manifest = write_experiment(folder, **ATTACK)
         monkeypatch.setattr(style, "save", lambda *_: None)
         read, original = [], records.read_table
         monkeypatch.setattr(
@@ -135,7 +136,8 @@ class TestFiles:
 
     def test_data_stand_beside_each_figure_with_spread_and_counts(self, folder, monkeypatch):
         monkeypatch.setattr(style, "save", lambda *_: None)
-        draw_figures(write_experiment(folder, methods=[GAUSSIAN, SWEPT]), Path("figures"))
+        manifest = write_experiment(folder, methods=[GAUSSIAN, SWEPT], **ATTACK)
+        draw_figures(manifest, Path("figures"))
         for name in FIGURES:
             data = pd.read_csv(Path("figures", f"{name}.csv"))
             assert {"label", "lambda", "sigma", "seeds"} <= set(data), name

@@ -39,6 +39,7 @@ def stages(tmp_path, monkeypatch):
             "train consistency": train("consistency"),
             "train lenet": train("gaussian", "lenet", "mnist"),
             "certify": module.of_certification("digits", "convnet8"),
+            "attack": module.of_attack("digits", "convnet8"),
             "summarize": module.of_stage("analysis.summary"),
             "tables": module.of_stage(*(f"analysis.tables.{name}" for name in TABLES)),
             "figures": module.of_stage(
@@ -88,13 +89,17 @@ def test_an_architecture_concerns_its_own_runs(stages):
 
 def test_a_data_set_concerns_its_own_runs(stages):
     changed = stages("datasets/digits.py", "random_state=0", "random_state=1")
-    assert changed == {"data", "train gaussian", "train consistency", "certify"}
+    assert changed == {"data", "train gaussian", "train consistency", "certify", "attack"}
 
 
 def test_the_bound_concerns_what_comes_after_training(stages):
     changed = stages("smoothing/bounds.py", "np.maximum(p_lower, 0.5)", "np.maximum(p_lower, 0.6)")
     assert {"certify"} <= changed
     assert not {stage for stage in changed if stage.startswith(("data", "train"))}
+
+
+def test_an_attack_concerns_its_answers_alone(stages):
+    assert stages("smoothing/attack.py", "sort_values(", "sort_values(by=") == {"attack"}
 
 
 @pytest.mark.parametrize("resource", RESOURCES)

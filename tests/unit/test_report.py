@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 import yaml
-from synthetic import STAGED, write_experiment
+from synthetic import ATTACK, STAGED, write_experiment
 
 from smoothcert import cli, config, files, fingerprint
 from smoothcert.analysis import experiment
@@ -57,7 +57,8 @@ def built(tmp_path_factory) -> Path:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        manifest = write_experiment(folder, methods=methods, title=f"Title {HOSTILE}")
+        title = f"Title {HOSTILE}"
+        manifest = write_experiment(folder, methods=methods, title=title, **ATTACK)
         write_tables(manifest, FOLDER / "tables")
         draw_figures(manifest, FOLDER / "figures")
         for run in files.read_json(manifest)["runs"]:
@@ -208,7 +209,7 @@ def test_links_lead_to_files(page):
         if tag == "a" and (href := attributes["href"])[0] != "#"
     ]
     figures = names(files.read_json(FOLDER / "experiment.json"))
-    expected = len(TABLES) * 4 + len(figures) * len(FIGURE_FORMATS) + 1 + 12 * 4
+    expected = len(TABLES) * 4 + len(figures) * len(FIGURE_FORMATS) + 1 + 12 * 6
     assert len(links) == expected
     for link in links:
         assert (FOLDER / unquote(link)).is_file(), link
@@ -219,11 +220,12 @@ def test_commands_make_the_artefacts_again(page):
     options = [cli_options(line) for line in lines.splitlines() if line]
     counts = Counter(one.command for one in options)
     assert counts == {
-        "tables": 1, "figures": 1, "report": 1, "train": 12, "certify": 12, "summarize": 12
+        "tables": 1, "figures": 1, "report": 1,
+        "train": 12, "certify": 12, "summarize": 12, "attack": 12,
     }  # fmt: skip
     content = experiment.load(FOLDER / "experiment.json")
     for number, run in enumerate(content.runs):
-        train, certify, summarize = options[3 + 3 * number : 6 + 3 * number]
+        train, certify, summarize, attack = options[3 + 4 * number : 7 + 4 * number]
         assert train.output == run.folder
         assert (train.sigma, train.seed, train.weight) == (
             run.point.sigma,
@@ -234,6 +236,9 @@ def test_commands_make_the_artefacts_again(page):
         assert certify.model == run.folder / "model.pt"
         assert certify.n == 10_000
         assert certify.output == summarize.certificates == run.certificates
+        assert attack.model == certify.model
+        assert attack.epsilons == ATTACK["attack"]["epsilons"]
+        assert attack.output == run.attacked
 
 
 def cli_options(line: str):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from scipy import stats
-from synthetic import FAR_APART, SWEEP, rows, write_experiment, written
+from synthetic import ATTACK, FAR_APART, SWEEP, rows, write_experiment, written
 
 from smoothcert import files, records
 from smoothcert.analysis import tables as package
@@ -23,7 +23,17 @@ from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
 
 HOSTILE = "<script>alert(1)</script> a|b & 50%_$x$"
-WORDS = {"Method", "minus", "Model", "Family", "Device", "Certificates", "Error over", "form"}
+WORDS = {
+    "Method",
+    "minus",
+    "Model",
+    "Family",
+    "Device",
+    "Certificates",
+    "Error over",
+    "form",
+    "Accuracy",
+}
 """Headings of the columns that hold no numbers."""
 
 
@@ -83,7 +93,7 @@ class TestNumbers:
         assert table["seconds_per_image"].between(0.19, 0.21).all()
 
     def test_each_table_carries_its_protocol(self, folder):
-        tables = written(folder)
+        tables = written(folder, **ATTACK)
         for name in NUMBERS:
             protocol = pd.read_csv(tables / f"{name}.csv")[["subset", "n0", "n", "alpha"]]
             found = protocol.drop_duplicates().to_numpy().tolist()
@@ -134,6 +144,12 @@ class TestFormats:
             if row["metric"] != "acr":
                 yield row["seeds"]
 
+    def empirical(self, data: pd.DataFrame) -> Iterator[float]:
+        for _, row in data.groupby(["sigma", "label", "lambda", "accuracy"], sort=False):
+            for mean, std in zip(row["mean"], row["std"], strict=True):
+                yield from (100 * mean, 100 * std)
+            yield 3
+
     def sweeps(self, data: pd.DataFrame) -> Iterator[float]:
         for (weight, m, _), row in data.groupby(["lambda", "m", "form"], sort=False):
             yield from (weight, m)
@@ -159,7 +175,7 @@ class TestFormats:
             yield from (row["train_seconds"], row["seconds_per_image"])
 
     def test_markdown_and_csv_agree(self, folder):
-        tables = written(folder, methods=SWEEP)
+        tables = written(folder, methods=SWEEP, **ATTACK)
         for name in NUMBERS:
             expected = list(getattr(self, name)(pd.read_csv(tables / f"{name}.csv")))
             found = list(shown(tables / f"{name}.md"))
@@ -170,7 +186,8 @@ class TestFormats:
                 assert float(text) == pytest.approx(value, abs=near, rel=0), name
 
     def test_html_and_markdown_agree(self, folder):
-        tables = written(folder, methods=[*SWEEP, {"method": "gaussian", "label": HOSTILE}])
+        methods = [*SWEEP, {"method": "gaussian", "label": HOSTILE}]
+        tables = written(folder, methods=methods, **ATTACK)
         for name in NUMBERS:
             cells = Cells()
             cells.feed((tables / f"{name}.html").read_text(encoding="utf-8"))
@@ -337,7 +354,7 @@ class TestLayout:
     def test_guessed_settings_are_marked(self, folder):
         guess = {"label": "Guess", "unpublished": ["m", "eta"], "parameters": {"m": 4}}
         methods = [*SWEEP[:2], {"method": "consistency", "lambda": 10, **guess}]
-        tables = written(folder, methods=methods)
+        tables = written(folder, methods=methods, **ATTACK)
         for name in NUMBERS:
             text = (tables / f"{name}.md").read_text(encoding="utf-8")
             assert "| Guess † |" in text

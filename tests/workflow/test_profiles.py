@@ -31,9 +31,9 @@ def jobs(workspace: Workspace, *arguments: str) -> list[tuple[str, dict[str, str
     return sorted(found, key=lambda job: job[0])
 
 
-def test_training_and_certification_ask_slurm_for_one_gpu_each(workspace):
+def test_training_certification_and_attack_ask_slurm_for_one_gpu_each(workspace):
     for rule, asked in jobs(workspace, *SLURM):
-        if rule in ("train", "certify"):
+        if rule in ("train", "certify", "attack"):
             assert asked["gpu"] == "1"
         else:
             assert "gpu" not in asked
@@ -48,7 +48,7 @@ def test_the_rest_is_local(workspace):
                 named = re.search(r'name:\s+f"(\w+)_{experiment}"', rule)
                 local.add(f"{named[1]}_tiny" if named else rule.split(":")[0].strip())
     submitted = [rule for rule, _ in jobs(workspace, *SLURM) if rule not in local]
-    assert submitted == ["certify", "certify", "train", "train"]
+    assert submitted == ["attack"] * 2 + ["certify"] * 2 + ["train"] * 2
 
 
 def test_account_and_partition_are_a_comment_away(workspace):

@@ -52,11 +52,12 @@ def test_the_whole_report_is_there(finished):
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert drawn == {
         f"{figure}.{suffix}"
-        for figure in ("certified_accuracy", "p_lower", "cost", "training")
+        for figure in ("certified_accuracy", "empirical", "p_lower", "cost", "training")
         for suffix in ("svg", "pdf", "png", "csv")
     }
     for run in finished.manifest("tiny")["runs"]:
         assert (finished.folder / run["certificates"] / "summary.json").exists()
+        assert "image 6/6" in (finished.folder / run["attacked"] / "attack.log").read_text()
         assert "epoch 2/2" in (finished.folder / run["folder"] / "train.log").read_text()
 
 
@@ -97,9 +98,17 @@ def test_a_comment_reruns_nothing(planned, name):
 
 def test_a_loss_reruns_its_method_and_what_follows(planned):
     plan = planned("code/smoothcert/methods/consistency.py", "weight * div", "1.5 * weight * div")
-    assert set(plan) == {"train", "certify", *EVERYTHING_AFTER}
-    assert methods(plan["train"]) == {"consistency"}
-    assert methods(plan["certify"]) == {"consistency"}
+    assert set(plan) == {"train", "certify", "attack", *EVERYTHING_AFTER}
+    for stage in ("train", "certify", "attack"):
+        assert methods(plan[stage]) == {"consistency"}
+
+
+def test_an_attack_concerns_attacks_and_what_shows_them(planned):
+    plan = planned("config/tiny.yaml", "steps: 2", "steps: 3")
+    assert set(plan) == {"attack", "experiment", "tables", "figures", "report", "index"}
+    name = "code/smoothcert/smoothing/attack.py"
+    plan = planned(name, "import annotations\n", "import annotations\nX = 1\n")
+    assert set(plan) == {"attack", "tables", "figures", "report", "index"}
 
 
 def test_another_n_reruns_certification_not_training(planned):
@@ -182,7 +191,7 @@ def test_partial_reports_on_the_finished_runs(finished):
     assert "1 of 3 runs are missing" in page
     assert "training not begun" in page
     assert finished.planned(*partial) == {}
-    assert {"train", "certify"} <= set(finished.planned("--configfile", config))
+    assert {"train", "certify", "attack"} <= set(finished.planned("--configfile", config))
 
 
 def test_partial_takes_certificates_that_came_without_their_models(finished, tmp_path):
@@ -192,8 +201,9 @@ def test_partial_takes_certificates_that_came_without_their_models(finished, tmp
     config = elsewhere.configure(TINY)
     result = elsewhere.snakemake("--configfile", config, "--config", "partial=true")
     assert result.returncode == 0, result.stdout + result.stderr
-    acr = "reports/tiny/tables/acr.csv"
-    assert (tmp_path / acr).read_text() == (finished.folder / acr).read_text()
+    for name in ("acr", "empirical"):
+        table = f"reports/tiny/tables/{name}.csv"
+        assert (tmp_path / table).read_text() == (finished.folder / table).read_text()
     assert not list((tmp_path / "results").rglob("model.pt"))
 
 

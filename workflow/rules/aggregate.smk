@@ -41,7 +41,7 @@ rule experiment:
 rule experiment_tables:
     """Write an experiment's tables."""
     input:
-        summaries,
+        evaluations,
         experiment="reports/{experiment}/experiment.json",
     output:
         expand(
@@ -82,7 +82,7 @@ for experiment, content in EXPERIMENTS.items():
         name:
             f"experiment_figures_{experiment}"
         input:
-            summaries,
+            evaluations,
             experiment="reports/{experiment}/experiment.json",
         output:
             [

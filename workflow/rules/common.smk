@@ -38,6 +38,9 @@ POINTS = {str(point.folder): point for point in configuration.points(SETTINGS)}
 PROTOCOLS = {
     experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
 }
+ATTACKS = {
+    attack.folder: attack for experiment in SETTINGS.experiments if (attack := experiment.attacking)
+}
 GPUS = gpus.count() if SETTINGS.device != "cpu" else 0
 
 # Without --resources gpu=N, a local run starts no more GPU jobs than the machine has GPUs.
@@ -54,6 +57,7 @@ wildcard_constraints:
     experiment="|".join(map(re.escape, EXPERIMENTS)),
     run="|".join(map(re.escape, POINTS)),
     protocol="|".join(map(re.escape, PROTOCOLS)),
+    attack="|".join(map(re.escape, ATTACKS)),
     number=r"\d+",
     total=r"\d+",
 
@@ -133,6 +137,17 @@ def certify_code(wildcards):
     return fingerprint.of_certification(point.dataset, point.arch)
 
 
+def attack_options(wildcards):
+    """Return the options of `smoothcert attack` for the attack."""
+    return commands.attack(ATTACKS[wildcards.attack])
+
+
+def attack_code(wildcards):
+    """Return the fingerprint of the code that attacks the run."""
+    point = POINTS[wildcards.run]
+    return fingerprint.of_attack(point.dataset, point.arch)
+
+
 def manifest_checksum(wildcards):
     """Return the checksum of what an experiment consists of.
 
@@ -163,12 +178,13 @@ def labels(**more):
     return of_experiment
 
 
-def summaries(wildcards):
-    """Return the summaries of all runs of an experiment; the record of those that are logs."""
+def evaluations(wildcards):
+    """Return the summaries and attacks of all runs of an experiment; the record of its logs."""
     runs = EXPERIMENTS[wildcards.experiment]["runs"]
     trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
+    attacked = [f"{run['attacked']}/attacked.tsv" for run in runs if run["attacked"]]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
-    return trained + imported * any(run["log"] for run in runs)
+    return trained + attacked + imported * any(run["log"] for run in runs)
 
 
 def tables_code(wildcards):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,12 @@ from smoothcert.point import Point
 from smoothcert.settings import reason
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
 OUTCOME = ("predict", "radius", "correct", "time", "count", "p_lower", "mode")
+ATTACKED, ATTACKED_DESCRIPTION = "attacked.tsv", "attacked.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Run:
     folder: Path
     certificates: Path
     """Folder of the certificates, below ``folder``."""
+    attack: Attack | None = None
+    attacked: Path | None = None
+    """Folder of the answers under attack, below ``folder``; None if there are none."""
     log: dict[str, Any] | None = None
     """For a published log: the pattern of its file name and the seeds of its row."""
     unpublished: tuple[str, ...] = ()
@@ -60,15 +66,10 @@ class Run:
 
         Raises UserError if they are of another point or protocol than the manifest says.
         """
-        path = self.certificates / records.DESCRIPTION
-        description = files.read_json(path)
-        for key, expected in (
-            ("point", self.point.content),
-            ("protocol", self.protocol.model_dump(mode="json")),
-        ):
-            if description.get(key) != expected:
-                raise UserError(f"{path} is of another {key} than the manifest; certify again")
-        return description
+        return _refuse_other(
+            self.certificates / records.DESCRIPTION, "certify again",
+            point=self.point.content, protocol=self.protocol.model_dump(mode="json"),
+        )  # fmt: skip
 
     def read_certificates(self) -> pd.DataFrame:
         """Return the certificates of the protocol's images, sorted by image.
@@ -80,6 +81,26 @@ class Run:
         table = records.read_table(path, len(images))
         if table["idx"].tolist() != list(images):
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
+        return table
+
+    def read_attacked(self) -> pd.DataFrame:
+        """Return the answers under attack, sorted by image, then in the order of the epsilons.
+
+        Raises UserError if they are of another point or attack than the manifest says, or if they
+        are not those of each image and epsilon.
+        """
+        path = self.attacked / ATTACKED
+        _refuse_other(
+            self.attacked / ATTACKED_DESCRIPTION, "attack again",
+            point=self.point.content, protocol=self.attack.model_dump(mode="json"),
+        )  # fmt: skip
+        table = _read(path, ("idx", "epsilon", "label", "clean", "predict", "correct"))
+        images = self.attack.indices(datasets.describe(self.point.dataset).test_images)
+        wanted = [(image, epsilon) for image in images for epsilon in self.attack.epsilons]
+        if list(zip(table["idx"], table["epsilon"], strict=True)) != wanted:
+            raise UserError(
+                f"{path} has other rows than one for each image and epsilon; attack again"
+            )
         return table
 
     @cached_property
@@ -124,6 +145,7 @@ class Experiment:
     arch: str
     radius_step: float
     protocol: Protocol
+    attack: Attack | None
     configuration: dict[str, Any]
     """The experiment's section of the configuration, to be shown."""
     manifest: Manifest
@@ -204,19 +226,33 @@ def subset(dataset: str, protocol: Protocol) -> range:
 def read_training(folder: Path) -> pd.DataFrame:
     """Return the training log in a run's folder, a row an epoch, or raise UserError."""
     path = folder / TRAINING_LOG
+    log = _read(path, TRAINING_COLUMNS)
+    if log.empty:
+        raise UserError(f"{path} has no epochs")
+    return log
+
+
+def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
-        log = pd.read_csv(path, sep="\t")
+        table = pd.read_csv(path, sep="\t")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a table: {reason}") from error
-    missing = [name for name in TRAINING_COLUMNS if name not in log]
+    missing = [name for name in columns if name not in table]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}")
-    if log.empty:
-        raise UserError(f"{path} has no epochs")
-    return log
+    return table
+
+
+def _refuse_other(path: Path, remedy: str, **expected: dict[str, Any]) -> dict[str, Any]:
+    """Return the description in ``path``, or raise UserError if it tells of something else."""
+    description = files.read_json(path)
+    for key, value in expected.items():
+        if description.get(key) != value:
+            raise UserError(f"{path} is of another {key} than the manifest; {remedy}")
+    return description
 
 
 def _peak_memory(benchmark: Path) -> float:
@@ -228,6 +264,7 @@ def _peak_memory(benchmark: Path) -> float:
 
 def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     protocol = Protocol(**content["protocol"])
+    attack = Attack(**content["attack"]) if content["attack"] else None
     entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
     if not entries:
         raise UserError(f"{manifest} lists no runs")
@@ -240,6 +277,8 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
             protocol=protocol,
             folder=Path(entry["folder"]),
             certificates=Path(entry["certificates"]),
+            attack=attack,
+            attacked=Path(entry["attacked"]) if entry["attacked"] else None,
             log=entry["log"],
             unpublished=tuple(entry["unpublished"]),
         )
@@ -253,6 +292,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         arch=content["arch"],
         radius_step=content["radius_step"],
         protocol=protocol,
+        attack=attack,
         configuration=content["configuration"],
         manifest=content,
         runs=runs,

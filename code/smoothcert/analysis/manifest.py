@@ -44,6 +44,11 @@ def has_several_seeds(manifest: Manifest) -> bool:
     return _most_common(_model(run) for run in manifest["runs"]) > 1
 
 
+def has_attack(manifest: Manifest) -> bool:
+    """Return whether some run was attacked."""
+    return any(run["attacked"] for run in manifest["runs"])
+
+
 def has_training(manifest: Manifest) -> bool:
     """Return whether some run was trained here and is no published log."""
     return any(not run["log"] for run in manifest["runs"])

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from smoothcert import commands, records
-from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
+from smoothcert.analysis.experiment import (
+    ATTACKED,
+    ATTACKED_DESCRIPTION,
+    TRAINING_LOG,
+    Experiment,
+    Run,
+)
 from smoothcert.analysis.summary import SUMMARY
 from smoothcert.report.exhibits import Exhibit
 
@@ -80,11 +86,15 @@ def outputs(
 def run_commands(run: Run) -> list[str]:
     """Return the commands that make the artefacts of a run of ours again, one after another."""
     model, options = run.folder / "model.pt", commands.certify(run.protocol)
-    return [
+    found = [
         command("train", *commands.train(run.point), "--output", run.folder),
         command("certify", model, *options, "--output", run.certificates),
         command("summarize", run.certificates),
     ]
+    if run.attacked:
+        attack = commands.attack(run.attack)
+        found.append(command("attack", model, *attack, "--output", run.attacked))
+    return found
 
 
 def import_command(content: Experiment, manifest: Path) -> str:
@@ -100,8 +110,12 @@ def command(name: str, *options: object) -> str:
 
 def run_files(run: Run) -> list[Path]:
     """Return the files behind a run's numbers; a published log has neither summary nor training."""
-    certificates = [run.certificates / name for name in (records.TABLE, records.DESCRIPTION)]
-    return certificates + [run.certificates / SUMMARY, run.folder / TRAINING_LOG] * (not run.log)
+    found = [run.certificates / name for name in (records.TABLE, records.DESCRIPTION)]
+    if not run.log:
+        found += [run.certificates / SUMMARY, run.folder / TRAINING_LOG]
+    if run.attacked:
+        found += [run.attacked / name for name in (ATTACKED, ATTACKED_DESCRIPTION)]
+    return found
 
 
 def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:

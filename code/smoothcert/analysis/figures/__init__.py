@@ -30,6 +30,12 @@ FIGURES = {
         "Certified accuracy against the radius",
         "Share of the test images that are correct with a certified radius of at least r.",
     ),
+    "empirical": Kind(
+        "Certified and empirical accuracy",
+        "Certified accuracy, which no perturbation can undercut, and the accuracy that an attack "
+        "has left: the truth lies between them.",
+        about.has_attack,
+    ),
     "envelope": Kind(
         "Best certified accuracy at each radius",
         "At each radius the best of a family's models, over their noise levels, λ and entries. It "

@@ -13,6 +13,7 @@ TABLES = {
     "claims": "Claims of the papers",
     "acr": "Average certified radius (ACR)",
     "certified_accuracy": "Certified accuracy",
+    "empirical": "Certified and empirical accuracy",
     "best": "Best certified accuracy at each radius",
     "abstention": "Abstention",
     "significance": "Differences between methods",

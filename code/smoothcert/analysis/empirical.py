@@ -1,0 +1,93 @@
+"""Accuracy under attack beside certified accuracy, of the same runs on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from smoothcert.analysis import measurement, metrics
+from smoothcert.analysis.experiment import Experiment, Row, Run
+from smoothcert.analysis.metrics import Estimate
+
+KINDS = {"certified": "certified", "empirical": "under attack"}
+"""The two accuracies, as data and as readers know them."""
+SPREAD = ("mean", "std", "lowest", "highest", "standard_error")
+COLUMNS = ("label", "lambda", "sigma", "accuracy", "epsilon", *SPREAD, "seeds")
+EFFORT = {
+    "attack_steps": "steps", "attack_m": "m", "predict_n": "n", "predict_alpha": "alpha"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The attacked runs of a row at one sigma."""
+
+    row: Row
+    sigma: float
+    runs: tuple[Run, ...]
+    epsilons: NDArray[np.float64]
+    """0, which is no attack, and those of the attack, ascending."""
+    certified: Estimate
+    """Certified accuracy at radius epsilon."""
+    empirical: Estimate
+    """Accuracy of PREDICT under the attack; abstentions are wrong."""
+
+
+def cells(content: Experiment) -> Iterator[Cell]:
+    """Yield the cells of which some run was attacked, noise level by noise level.
+
+    Raises UserError if a run's file is missing, damaged or of another attack.
+    """
+    for sigma, row in product(content.sigmas, content.rows):
+        runs = [run for run in content.cells.get((row, sigma), []) if run.attacked]
+        if not runs:
+            continue
+        epsilons = np.array([0, *sorted(content.attack.epsilons)])
+        yield Cell(
+            row,
+            sigma,
+            tuple(runs),
+            epsilons,
+            metrics.certified_accuracy([run.outcomes for run in runs], epsilons),
+            metrics.over_seeds([_right(run, epsilons[1:]) for run in runs]),
+        )
+
+
+def numbers(content: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
+    """Return a row for each cell, kind of accuracy (KINDS) and epsilon, with spread and counts."""
+    common = {"images": content.images, **measurement.protocol(content)}
+    if content.attack:
+        common |= {name: getattr(content.attack, key) for name, key in EFFORT.items()}
+    rows = []
+    for cell in cells:
+        for kind in KINDS:
+            estimate = getattr(cell, kind)
+            spreads = zip(*(getattr(estimate, name) for name in SPREAD), strict=True)
+            for epsilon, values in zip(cell.epsilons, spreads, strict=True):
+                named = (cell.row.label, cell.runs[0].point.weight, cell.sigma, kind, epsilon)
+                row = zip(COLUMNS, (*named, *values, len(cell.runs)), strict=True)
+                rows.append({**dict(row), **common})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *common])
+
+
+def describe(content: Experiment) -> str:
+    """Return the attack in a sentence."""
+    attack = content.attack
+    return (
+        f"PGD on the smoothed classifier (Salman et al. 2019), T = {attack.steps:,} steps, "
+        f"m = {attack.m:,} noises; PREDICT with n = {attack.n:,}, α = {attack.alpha:g}."
+    )
+
+
+def _right(run: Run, epsilons: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whether each image is right, (images, 1 + epsilons), the first without an attack."""
+    table = run.read_attacked()
+    under = table.pivot(index="idx", columns="epsilon", values="correct")[list(epsilons)]
+    first = table.drop_duplicates("idx")
+    clean = (first["clean"] == first["label"]).to_numpy()
+    return np.column_stack([clean, under.to_numpy(bool)])

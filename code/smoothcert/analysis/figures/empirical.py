@@ -1,0 +1,53 @@
+"""Certified accuracy and, as marks, what an attack has left (Salman et al. 2019, figure 1)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from smoothcert.analysis import empirical
+from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.figures import curves, style, tidy
+
+
+def measure(content: Experiment) -> pd.DataFrame:
+    """Return the curves of the attacked runs and, as ``empirical``, their accuracies under attack.
+
+    The ``radius`` of those is the norm that the attack may have.
+    """
+    cells = list(empirical.cells(content))
+    parts = []
+    for cell in cells:
+        at = curves.radii(content.cap(cell.sigma))
+        named = {**tidy.cell(content, cell.row, cell.sigma), "accuracy": "certified", "radius": at}
+        parts.append(tidy.frame(named, curves.certified_accuracy(cell.runs, at)))
+    points = empirical.numbers(content, cells).rename(columns={"epsilon": "radius"})
+    points = points[points["accuracy"] == "empirical"]
+    return pd.concat([tidy.counted(content, parts), points], ignore_index=True)
+
+
+def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+    """Return the figure of what ``measure`` returned."""
+    certified, attacked = (data[data["accuracy"] == kind] for kind in empirical.KINDS)
+    legend = style.entries(
+        tidy.rows(content, data), lambda i: {**style.marker_style(i), **style.appearance(i)}
+    )
+    note = (
+        f"{style.bands(certified)} Marks: accuracy under attack; bars: "
+        f"± 1 {style.spread(attacked)}. {empirical.describe(content)}"
+    )
+    figure, panels = curves.draw_per_sigma(content, certified, legend, note)
+    for panel, sigma in zip(panels, content.sigmas, strict=True):
+        at_sigma = attacked[attacked["sigma"] == sigma]
+        for index, row in tidy.rows(content, at_sigma):
+            own = tidy.of(row, at_sigma)
+            spread = own["std"].fillna(own["standard_error"]).fillna(0)
+            panel.errorbar(
+                own["radius"], own["mean"], spread, clip_on=False, elinewidth=0.9, capsize=2,
+                **style.marker_style(index),
+            )  # fmt: skip
+        farthest = max([content.cap(sigma), *at_sigma["radius"]])
+        panel.set(xlim=(0, 1.03 * farthest), xlabel="$\\ell_2$ norm of the perturbation")
+        if style.first_column(panel):
+            panel.set_ylabel("Accuracy")
+    return figure

@@ -1,0 +1,73 @@
+"""Certified accuracy and accuracy under attack at each epsilon, by sigma (Salman et al. 2019)."""
+
+from __future__ import annotations
+
+from smoothcert.analysis import empirical
+from smoothcert.analysis.empirical import Cell
+from smoothcert.analysis.measurement import Results
+from smoothcert.analysis.render import Block, Column, Table
+from smoothcert.analysis.render import Cell as Shown
+from smoothcert.analysis.tables import TABLES, base
+
+
+def table(results: Results) -> Table:
+    """Return the table: two lines for each row of the experiment that was attacked."""
+    content = results.experiment
+    cells = list(empirical.cells(content))
+    if cells:
+        notes = [
+            "Percentage of the test images of the subset. Certified: right with a certified radius "
+            "≥ ε, which bounds the accuracy under any perturbation of norm ε from below. Under "
+            "attack: PREDICT answers the label, and still does for what the attack found within ε; "
+            "abstentions are wrong. A stronger attack may find more. ε = 0: without an attack.",
+            empirical.describe(content),
+            *_unattacked(results),
+            base.spread_note(results),
+        ]
+    else:
+        notes = [
+            "Nothing was attacked: the experiment has no key attack, or no attack is finished."
+        ]
+    return Table(
+        "empirical",
+        TABLES["empirical"],
+        [*notes, *base.closing_notes(results)],
+        [
+            _block(results, sigma, [cell for cell in cells if cell.sigma == sigma])
+            for sigma in content.sigmas
+            if any(cell.sigma == sigma for cell in cells)
+        ],
+        empirical.numbers(content, cells),
+    )
+
+
+def _unattacked(results: Results) -> list[str]:
+    runs = [run for run in results.experiment.runs if not run.log]
+    open_ = sum(not run.attacked for run in runs)
+    return [f"{open_} of {len(runs)} runs are not attacked yet, and left out here."] * bool(open_)
+
+
+def _block(results: Results, sigma: float, cells: list[Cell]) -> Block:
+    return Block(
+        f"σ = {sigma:.2f}",
+        [
+            Column("Method", words=True),
+            Column("Accuracy", words=True),
+            *(Column(f"ε = {epsilon:g}") for epsilon in cells[0].epsilons),
+            Column("Seeds"),
+        ],
+        [
+            [
+                base.method(results, cell.row),
+                Shown(words),
+                *(
+                    base.number(base.percent, mean, spread)
+                    for mean, spread in zip(estimate.mean, estimate.spread, strict=True)
+                ),
+                base.seeds([estimate.seeds]),
+            ]
+            for cell in cells
+            for kind, words in empirical.KINDS.items()
+            for estimate in [getattr(cell, kind)]
+        ],
+    )
