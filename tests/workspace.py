@@ -25,7 +25,7 @@ TINY = {
             "sigmas": [0.25],
             "training": {"epochs": 2, "batch_size": 64, "lr": 0.05},
             "certification": {"subset": "every-60", "n": 100},
-            "attack": {"epsilons": [0.25, 0.5], "steps": 2, "m": 4, "n": 100},
+            "attack": {"epsilons": [0.25, 0.5], "steps": 2, "m": 4, "n": 120},
             "methods": [{"method": "gaussian"}, {"method": "consistency", "lambda": 2}],
         }
     ],

@@ -194,6 +194,8 @@ def experiment(**changes):
         (experiment(training={"batch_size": 1}), "cannot be cut into the method's 2 minibatches"),
         (experiment(certification={"mode": "radius", "radius": 1}), "use it with smoothcert cert"),
         (experiment(certification={"mode": "radius"}), "needs radius, at which it decides"),
+        (experiment(certification={"radius": 1}), "radius belongs to mode radius: choose that"),
+        (experiment(certification={"tolerance": 0.1}), "tolerance belongs to mode staged: choose"),
         (experiment(methods=[]), "experiments[0].methods: List should have at least 1 item"),
         (lambda c: c["experiments"].append(c["experiments"][0]), "two experiments are called"),
         (

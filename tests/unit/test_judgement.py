@@ -197,6 +197,15 @@ def test_markdown_and_csv_agree(judge):
         assert line[8] == row["verdict"]
 
 
+def test_the_csv_tells_what_would_settle_it(judge):
+    judged = judge(NUMBER)
+    write_tables(judge.manifest, judge.manifest.parent)
+    data = pd.read_csv(judge.manifest.parent / "verdicts.csv")
+    for name in ("seeds_needed", "images_needed"):
+        wanted = [getattr(one.verdict, name) for one in judged]
+        assert data[name].astype(object).where(data[name].notna(), None).tolist() == wanted
+
+
 def test_a_best_of_a_sweep_says_so(judge):
     judge(number(settings={"best_of": "14"}))
     write_tables(judge.manifest, judge.manifest.parent)

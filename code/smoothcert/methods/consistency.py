@@ -18,7 +18,8 @@ class Objective(Method):
     title = "Consistency"
 
     m: int = Field(2, ge=2)
-    """Noises an image; a batch is cut into m minibatches of batch_size // m images."""
+    """Noises an image; a batch is cut into m minibatches of batch_size // m images, each with a
+    step of its own: an epoch has m times as many steps as Gaussian training."""
 
     eta: float = Field(0.5, ge=0)
     """Weight of the entropy of the mean prediction (released form only). Lambda does not scale it:

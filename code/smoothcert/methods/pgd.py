@@ -26,7 +26,8 @@ class Objective(Perturbation, Method):
     regularized = False
 
     m: int = Field(4, ge=1)
-    """Noises an image; a batch is cut into m minibatches of batch_size // m images."""
+    """Noises an image; a batch is cut into m minibatches of batch_size // m images, each with a
+    step of its own: an epoch has m times as many steps as Gaussian training."""
 
     noise: Literal["shared", "after", "none"] = "shared"
     """Noise in attack and training (shared), in training alone (after) or nowhere (m must be 1)."""

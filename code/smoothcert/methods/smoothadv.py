@@ -30,7 +30,8 @@ class Objective(Perturbation, Method):
     """Estimate of the smoothed loss's gradient: through the network, or from its predictions."""
 
     train_on: Literal["all", "one"] = "all"
-    """Copies to train on: all, in m minibatches of batch_size // m images, or one of each image."""
+    """Copies to train on: all, in m minibatches of batch_size // m images, each with a step of its
+    own, or one of each image."""
 
     @model_validator(mode="after")
     def _able_to_do_without_gradients(self) -> Objective:

@@ -20,7 +20,8 @@ class Objective(Perturbation, consistency.Objective):
     title = "SmoothAdv + Consistency"
 
     m: int = Field(4, ge=2)
-    """Noises an image, the same in attack and training; a batch is cut into m minibatches."""
+    """Noises an image, the same in attack and training; a batch is cut into m minibatches, each
+    with a step of its own: an epoch has m times as many steps as Gaussian training."""
 
     def loss(
         self, model: nn.Module, images: Tensor, labels: Tensor, smoothing: Smoothing, weight: float

@@ -92,6 +92,10 @@ class Protocol(Evaluation):
             raise UserError("mode radius needs radius, at which it decides")
         if self.mode != "radius" and self.radius is not None:
             raise UserError("radius belongs to mode radius: choose that mode, or leave radius out")
+        if self.mode != "staged" and self.tolerance != type(self).model_fields["tolerance"].default:
+            raise UserError(
+                "tolerance belongs to mode staged: choose that mode, or leave tolerance out"
+            )
         return self
 
     @property

@@ -120,11 +120,13 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
     tested, over = data["p"].notna(), set(data["error_over"])
     tests = [base.test_note(results)] if "seeds" in over else []
     tests += ["a paired t test over images between two single seeds"] if "images" in over else []
+    # None is tested where no value varies.
+    count = f", as it is and adjusted by Holm's method for all {tested.sum():,} tests of this table"
+    adjusted = count if tested.any() else ""
     notes = [
         "The first method's mean minus the second's, accuracies in percentage points, with the "
         f"{1 - SIGNIFICANCE:.0%} interval of the difference and the two-sided p-value of no "
-        f"difference ({'; '.join(tests)}), as it is and adjusted by Holm's method for all "
-        f"{tested.sum():,} tests of this table."
+        f"difference ({'; '.join(tests)}){adjusted}."
     ]
     if "seeds" in over:
         notes.append(

@@ -19,7 +19,8 @@ from smoothcert.analysis.welch import Sample
 COLUMNS = (
     "label", "lambda", "sigma", "metric", "radius", "published", "published_std",
     "published_seeds", "ours", "ours_std", "ours_seeds", "difference", "low", "high", "level",
-    "margin", "verdict", "reason", "assumed", "best_of", "source", "table", "note",
+    "margin", "verdict", "reason", "assumed", "best_of", "seeds_needed", "images_needed",
+    "source", "table", "note",
 )  # fmt: skip
 
 TITLES = {
@@ -41,7 +42,9 @@ def table(results: Results) -> Table:
         TABLES["verdicts"],
         [*notes, *base.closing_notes(results)],
         blocks,
-        data.assign(**results.protocol),
+        data.astype(dict.fromkeys(("seeds_needed", "images_needed"), "Int64")).assign(
+            **results.protocol
+        ),
     )
 
 
@@ -144,7 +147,10 @@ def _row(one: Judged) -> dict[str, Any]:
         "note": number.note,
     }
     if verdict:
-        keys = ("difference", "low", "high", "level", "margin", "assumed", "best_of")
+        keys = (
+            *("difference", "low", "high", "level", "margin", "assumed", "best_of"),
+            *("seeds_needed", "images_needed"),
+        )
         row |= {key: getattr(verdict, key) for key in keys}
         theirs = verdict.theirs
         row |= {"published": theirs.mean, "published_std": theirs.std}
