@@ -19,6 +19,8 @@ ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
 TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
+AGAIN = "certify again, or fetch it again if it is a published log"
+"""What to do with a damaged table."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
 
@@ -179,11 +181,11 @@ def _parse(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read as a table: {str(error).splitlines()[0]}"
+            f"{path} cannot be read as a table ({str(error).splitlines()[0]}); {AGAIN}"
         ) from error
     missing = [name for name in PUBLISHED_COLUMNS if name not in table]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}")
+        raise UserError(f"{path} has no column {', '.join(missing)}; {AGAIN}")
     try:
         clock = table["time"].str.contains(":", na=False)
         if clock.any():  # published logs write h:mm:ss
@@ -196,5 +198,7 @@ def _parse(path: Path) -> pd.DataFrame:
             {**dict.fromkeys(whole, "int64"), "radius": "float64", "time": "float64"}
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} has a damaged row: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{path} has a damaged row ({str(error).splitlines()[0]}); {AGAIN}"
+        ) from error
     return table

@@ -94,7 +94,8 @@ class Run:
             self.attacked / ATTACKED_DESCRIPTION, "attack again",
             point=self.point.content, protocol=self.attack.model_dump(mode="json"),
         )  # fmt: skip
-        table = _read(path, ("idx", "epsilon", "label", "clean", "predict", "correct"))
+        columns = ("idx", "epsilon", "label", "clean", "predict", "correct")
+        table = _read(path, columns, "attack again")
         images = self.attack.indices(datasets.describe(self.point.dataset).test_images)
         wanted = [(image, epsilon) for image in images for epsilon in self.attack.epsilons]
         if list(zip(table["idx"], table["epsilon"], strict=True)) != wanted:
@@ -226,23 +227,23 @@ def subset(dataset: str, protocol: Protocol) -> range:
 def read_training(folder: Path) -> pd.DataFrame:
     """Return the training log in a run's folder, a row an epoch, or raise UserError."""
     path = folder / TRAINING_LOG
-    log = _read(path, TRAINING_COLUMNS)
+    log = _read(path, TRAINING_COLUMNS, "train again")
     if log.empty:
-        raise UserError(f"{path} has no epochs")
+        raise UserError(f"{path} has no epochs; train again")
     return log
 
 
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t")
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
+        raise UserError(f"{path} does not exist; {remedy}") from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a table: {reason}") from error
+        raise UserError(f"{path} cannot be read as a table: {reason}; {remedy}") from error
     missing = [name for name in columns if name not in table]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}")
+        raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")
     return table
 
 

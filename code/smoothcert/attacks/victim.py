@@ -98,7 +98,8 @@ class Victim:
 
 def check_range(images: Tensor) -> None:
     """Raise ValueError if a pixel is outside [0, 1], as after a normalisation."""
-    if images.min() < 0 or images.max() > 1:
+    low, high = torch.stack(torch.aminmax(images)).tolist()  # one wait for a GPU, not two
+    if low < 0 or high > 1:
         raise ValueError("attacked images must lie in [0, 1], before any normalisation")
 
 
