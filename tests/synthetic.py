@@ -149,7 +149,8 @@ def write_attacked(folder: Path, certificates: Path, point: Point, attack: Attac
         parts.append(pd.DataFrame({**columns, "predict": answer, "correct": right.astype(int)}))
     rows = pd.concat(parts).sort_values("idx", kind="stable")
     files.write_text(folder / "attacked.tsv", rows.to_csv(sep="\t", index=False))
-    about = {"point": point.content, "protocol": attack.model_dump(mode="json")}
+    about = files.read_json(certificates / records.DESCRIPTION)
+    about["protocol"] = attack.model_dump(mode="json")
     files.write_json(folder / "attacked.json", about)
 
 

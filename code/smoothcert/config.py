@@ -32,7 +32,7 @@ from smoothcert.point import Point
 from smoothcert.published import Wanted
 from smoothcert.settings import Section, Training
 from smoothcert.smoothing.protocol import Evaluation, Protocol
-from smoothcert.smoothing.settings import Attack, Attacks
+from smoothcert.smoothing.settings import Attack, AttackSettings, Votes
 
 
 def _two_decimals(sigma: float) -> float:
@@ -206,9 +206,9 @@ class Experiment(Section):
     certification: Protocol = Field(default_factory=Protocol)
     """The certification protocol."""
 
-    attack: Attacks | None = None
-    """Attacks on the classifiers that are certified, on the same images and in the same arithmetic.
-    Default: none."""
+    attack: AttackSettings | None = None
+    """Attacks on the classifiers that are certified, on the same images. n and alpha are those of
+    certification, unless they are given. Default: none."""
 
     radius_step: float = Field(0.25, gt=0)
     """Distance of the radii at which tables list certified accuracy."""
@@ -240,6 +240,18 @@ class Experiment(Section):
             return {**entry, "training": {**shared, **own}}
 
         return {**content, "methods": [merged(entry) for entry in content["methods"]]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_votes(cls, content: Any) -> Any:
+        """Give the attack as many votes as certification, and its level, beneath its own."""
+        if not isinstance(content, dict):
+            return content
+        shared, attack = (content.get(key) for key in ("certification", "attack"))
+        if not isinstance(shared, dict) or not isinstance(attack, dict):
+            return content
+        votes = {key: shared[key] for key in Votes.model_fields if key in shared}
+        return {**content, "attack": {**votes, **attack}}
 
     @field_validator("dataset")
     @classmethod
@@ -458,17 +470,17 @@ class Config(Section):
     ImageNet."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training and certification run: auto takes a GPU where there is one."""
+    """Where training, certification and attacks run: auto takes a GPU where there is one."""
 
     threads: int = Field(1, ge=1)
-    """CPU threads of each training and certification job."""
+    """CPU threads of each training, certification and attack."""
 
     shards: int = Field(1, ge=1)
     """Jobs that share the test images of each certification; going back to 1 certifies anew."""
 
     partial: bool = False
-    """Report on the finished runs alone: train and certify nothing, whatever has changed since, and
-    list what is missing."""
+    """Report on the finished runs alone: train, certify and attack nothing, whatever has changed
+    since, and list what is missing."""
 
     experiments: list[Experiment] = Field(min_length=1)
     """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
@@ -666,17 +678,18 @@ def _instead(location: tuple[str | int, ...]) -> str:
         return suggestion(key, _keys(Wanted))
     method = next((part for part in above if part in methods.names()), None)
     sections: dict[str, tuple[str, type[BaseModel]]] = {
-        "training": ("training", Training),
+        # What attacks take from certification is sought there first.
         "certification": ("certification", Protocol),
+        "training": ("training", Training),
         "margin": ("margin", Margin),
         "experiments": ("the experiment", Experiment),
         "": ("the top level", Config),
     }
-    if method:  # whose parameters share names with attacks on any
+    if method:
         own = {"parameters": ("parameters", methods.load(method)), method: ("its method", Entry)}
         sections = own | sections
-    else:
-        sections["attack"] = ("attack", Attacks)
+    if not method or key == "epsilons":  # parameters of methods have the other names too
+        sections["attack"] = ("attack", AttackSettings)
     _, here = sections.pop(above[-1] if above else "")
     for place, section in sections.values():
         if key in _keys(section):

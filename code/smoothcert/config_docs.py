@@ -55,7 +55,7 @@ def _tables() -> str:
         "Method": _merged([parts[f"Entry_{name}"] for name in methods.names()]),
         "Training": parts["Training"],
         "Certification": parts["Protocol"],
-        "Attack": parts["Attacks"],
+        "Attack": parts["AttackSettings"],
         "Published": parts["Wanted"],
         "Margin": parts["Margin"],
     }
@@ -122,7 +122,7 @@ def _link(part: str) -> str:
     if part.endswith("__Objective"):
         name = part.split("__")[-2]
         return f"[of {name}](#parameters-of-{name})"
-    name = {"Protocol": "certification", "Attacks": "attack", "Wanted": "published"}.get(
+    name = {"Protocol": "certification", "AttackSettings": "attack", "Wanted": "published"}.get(
         part, part.lower()
     )
     return f"[{name}](#{name})"

@@ -16,7 +16,7 @@ from smoothcert.config import Config
 from smoothcert.point import Point
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
-from smoothcert.smoothing.settings import Attack
+from smoothcert.smoothing.settings import ATTACKED, Attack
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smoothcert.stopwatch import TrainingImage, Vote
 
 
-MADE = {"train": "model.pt", "certify": "certificates.tsv", "attack": "attacked.tsv"}
+MADE = {"train": "model.pt", "certify": "certificates.tsv", "attack": ATTACKED}
 """What each stage makes, in the order of the stages."""
 
 

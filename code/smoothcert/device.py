@@ -56,11 +56,14 @@ def choose(kind: str, threads: int) -> torch.device:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether memory of a GPU did not suffice, which torch and its libraries tell variously.
+    """Return whether memory did not suffice, which torch and its libraries tell variously.
 
-    cuDNN finds no engine whose workspace fits; cuBLAS cannot allocate its own.
+    cuDNN finds no engine whose workspace fits; cuBLAS cannot allocate its own; the last is a CPU's.
     """
-    signs = ("out of memory", "unable to find an engine", "cublas_status_alloc_failed")
+    signs = (
+        *("out of memory", "unable to find an engine", "cublas_status_alloc_failed"),
+        "can't allocate memory",
+    )
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(sign in text for sign in signs)
 

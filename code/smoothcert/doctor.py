@@ -448,8 +448,8 @@ def noise(trained: Checkpoint, sigma: float | None) -> Findings:
     if sigma is not None and sigma != own:
         yield Finding(
             "warning",
-            f"trained with noise of sigma {own:g}, which certify and predict smooth with too, and "
-            f"not with {sigma:g}; to smooth with {sigma:g}, train with it",
+            f"trained with noise of sigma {own:g}, which certify, predict and attack smooth with "
+            f"too, and not with {sigma:g}; to smooth with {sigma:g}, train with it",
         )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smoothcert import files
 from smoothcert.errors import UserError
+from smoothcert.smoothing.settings import ATTACKED
 
 TABLES = (
     "certificates.tsv.partial",
@@ -21,8 +23,9 @@ def manifests(experiments: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, A
     """Return by name the manifests of the finished runs alone, with the others as ``missing``.
 
     A missing run tells its label, point, folder and, in one line, the reason. Published logs count
-    as finished, and so does a run that is certified but not attacked, without its attack. Raises
-    UserError if no experiment has a finished run.
+    as finished, and so does a run that is certified but not attacked: it stands among both the
+    runs, without its attack, and the ``unattacked``. Raises UserError if no experiment has a
+    finished run.
     """
     found = {content["name"]: _only(content) for content in experiments}
     found = {name: content for name, content in found.items() if content["runs"]}
@@ -32,15 +35,32 @@ def manifests(experiments: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    runs, missing = [], []
+    runs, missing, unattacked = [], [], []
     for run in manifest["runs"]:
-        if run["log"] or (Path(run["certificates"]) / "certificates.tsv").exists():
-            attacked = run["attacked"] and (Path(run["attacked"]) / "attacked.tsv").exists()
-            runs.append(run if attacked else {**run, "attacked": None})
-        else:
-            kept = {key: run[key] for key in ("label", "point", "folder")}
+        kept = {key: run[key] for key in ("label", "point", "folder")}
+        if not (run["log"] or (Path(run["certificates"]) / "certificates.tsv").exists()):
             missing.append({**kept, "reason": _reason(run)})
-    return {**manifest, "runs": runs, "missing": missing}
+        elif run["attacked"] and (reason := _unattacked(run)):
+            unattacked.append({**kept, "folder": run["attacked"], "reason": reason})
+            runs.append({**run, "attacked": None})
+        else:
+            runs.append(run)
+    return {**manifest, "runs": runs, "missing": missing, "unattacked": unattacked}
+
+
+def _unattacked(run: Mapping[str, Any]) -> str | None:
+    """Return why a certified run lacks its attack, if it does."""
+    folder, certificates = Path(run["attacked"]), Path(run["certificates"])
+    if not (folder / ATTACKED).exists():
+        # Each image has a row for each epsilon.
+        images = {row.split(b"\t")[0] for row in _rows(folder / f"{ATTACKED}.partial")}
+        begun = f"attack not finished: {len(images):,} images so far"
+        return _error(folder / "attack.log") or (begun if images else "attack not begun")
+    weights = [
+        files.read_json(path).get("model", {}).get("sha256")
+        for path in (folder / "attacked.json", certificates / "certificates.json")
+    ]
+    return None if weights[0] == weights[1] else "attack on other weights than the certificates"
 
 
 def _reason(run: Mapping[str, Any]) -> str:
@@ -63,8 +83,8 @@ def _reason(run: Mapping[str, Any]) -> str:
 
 
 def _rows(table: Path) -> list[bytes]:
-    """Return the whole rows of a table; a killed job may have left a torn one."""
-    return table.read_bytes().split(b"\n")[1:-1]
+    """Return the whole rows of a table, if it is there; a killed job may have left a torn one."""
+    return table.read_bytes().split(b"\n")[1:-1] if table.exists() else []
 
 
 def _error(log: Path) -> str:

@@ -37,9 +37,9 @@ class GrowingTable:
         self._about = folder / f"{name}.json.partial"
         files.make_folder(folder)
         self._lock = files.lock(folder / f"{name}.lock")
-        if self.path.exists() and not self._same():
+        if self.path.exists() and (fault := self._fault(columns)):
             aside = files.set_aside(self.path)
-            say(f"{self.path} is of other weights, settings or devices: set aside as {aside.name}")
+            say(f"{self.path} is {fault}: set aside as {aside.name}")
         if self.path.exists():
             self._images = self._whole()
             say(f"continuing after {self._images} images in {self.path}")
@@ -85,19 +85,27 @@ class GrowingTable:
         self.path.unlink()
         self._about.unlink()
 
-    def _same(self) -> bool:
-        try:
-            return place(files.read_json(self._about)) == place(self._description)
-        except (UserError, KeyError, TypeError):
-            return False
+    def _fault(self, columns: Sequence[str]) -> str | None:
+        """Return why the rows that are there cannot be continued, if so."""
+        if not _is_of(self._about, self._description):
+            return "of other weights, settings or devices"
+        header, *rows = self._lines()
+        header_is_ours = header == "\t".join(columns).encode() + b"\n"
+        if header_is_ours and all(row.split(b"\t", 1)[0].isdigit() for row in rows):
+            return None
+        return "damaged"
+
+    def _lines(self) -> list[bytes]:
+        """Return the header and the whole lines below it."""
+        content = self.path.read_bytes()
+        return content[: content.rfind(b"\n") + 1].splitlines(keepends=True) or [b""]
 
     def _whole(self) -> int:
         """Drop a torn last line and the rows of a torn last image; return how many images stay."""
-        content = self.path.read_bytes()
-        header, *rows = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        header, *rows = self._lines()
         images = len(rows) // self._per_image
         whole = header + b"".join(rows[: images * self._per_image])
-        if whole != content:
+        if len(whole) != self.path.stat().st_size:
             files.write_bytes(self.path, whole)
         return images
 
@@ -107,6 +115,28 @@ class GrowingTable:
             return self.path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def is_finished(table: Path, description: dict[str, Any]) -> bool:
+    """Return whether ``table`` is there, and the one that the description tells of.
+
+    Raises UserError if it is that of other weights, settings or devices.
+    """
+    if not table.exists():
+        return False
+    if _is_of(table.with_suffix(".json"), description):
+        return True
+    raise UserError(
+        f"{table} is of other weights, settings, code or devices; choose another folder, or "
+        "delete it"
+    )
+
+
+def _is_of(about: Path, description: dict[str, Any]) -> bool:
+    try:
+        return place(files.read_json(about)) == place(description)
+    except (UserError, KeyError, TypeError):
+        return False
 
 
 def place(description: dict[str, Any]) -> tuple[str, str, str]:

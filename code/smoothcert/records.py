@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smoothcert import files
+from smoothcert import files, growing
 from smoothcert.errors import UserError
-from smoothcert.growing import GrowingTable, place
+from smoothcert.growing import GrowingTable
 from smoothcert.progress import say
 
 ABSTAIN = -1
@@ -69,7 +69,13 @@ class PartialTable(GrowingTable):
         self._abstentions = 0
         self.done: set[int] = set()
         """Indices of the images whose rows are written."""
-        for row in _parse(self.path).itertuples():
+        try:
+            rows = _parse(self.path)
+        except UserError as error:
+            raise UserError(
+                f"{self.path} is damaged; delete it, and its images are certified again"
+            ) from error
+        for row in rows.itertuples():
             self._count(row.idx, row.radius, row.correct, row.predict)
 
     def append(self, certificate: Certificate) -> None:
@@ -115,15 +121,9 @@ def is_finished(folder: Path, description: dict[str, Any]) -> bool:
 
     Raises UserError if it holds a damaged one, or that of other weights, settings or devices.
     """
-    if not (folder / TABLE).exists():
-        return False
-    _, found = read(folder)
-    if "identity" in found and place(found) == place(description):
-        return True
-    raise UserError(
-        f"{folder / TABLE} is of other weights, settings, code or devices; choose another folder, "
-        "or delete it"
-    )
+    if (folder / TABLE).exists():
+        read(folder)
+    return growing.is_finished(folder / TABLE, description)
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:

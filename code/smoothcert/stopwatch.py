@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
 from smoothcert import datasets, models
-from smoothcert.attacks.pgd import pgd
-from smoothcert.attacks.victim import Victim
 from smoothcert.datasets.base import Dataset, shuffled
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
 from smoothcert.progress import say
+from smoothcert.smoothing.attack import perturb
 from smoothcert.smoothing.protocol import Backend, Precision
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.train import train
@@ -111,16 +110,14 @@ def attack_step(specification: models.Specification, m: int, device: torch.devic
     Raises UserError if memory does not suffice.
     """
     say(f"measuring the attack: {specification.arch}, m {m}")
-    shape = (1, specification.channels, specification.size, specification.size)
+    shape = (specification.channels, specification.size, specification.size)
     generator = torch.Generator(device).manual_seed(0)
     image = torch.rand(shape, generator=generator, device=device)
-    noises = torch.randn((m, *shape), generator=generator, device=device)
-    label = torch.zeros(1, dtype=torch.long, device=device)
-    victim = Victim(models.build(specification).to(device), label, noises)
+    classifier = models.build(specification).to(device)
 
     def seconds(steps: int) -> float:
         clock = _clock(device)
-        pgd(victim, image, 1.0, steps, generator)
+        perturb(classifier, image, 0, 0.5, m, 1.0, steps, generator)
         return clock()
 
     seconds(1)

@@ -128,6 +128,37 @@ def test_a_killed_attack_continues_after_its_last_whole_image(
     assert not partial.exists()
 
 
+@pytest.mark.parametrize("content", ["", "idx\tlabel\n0\t1\n", "{header}x\t1\n"])
+def test_a_damaged_partial_table_is_set_aside(model, data, tmp_path, monkeypatch, capsys, content):
+    def killed(self, **_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GrowingTable, "finish", killed)
+        run(model, data, tmp_path / "a")
+    partial = tmp_path / "a" / "attacked.tsv.partial"
+    header = partial.read_text().splitlines(keepends=True)[0]
+    partial.write_text(content.format(header=header))
+    table, _ = run(model, data, tmp_path / "a")
+    assert "attacked.tsv.partial is damaged: set aside" in capsys.readouterr().err
+    assert len(table) == 8
+
+
+def test_few_votes_abstain_and_are_counted(model, data, tmp_path, monkeypatch):
+    """Votes of a classifier that cannot tell leave no answer, which says nothing of its class."""
+    counts = Sampler.counts
+
+    def torn(self, images, indices, stage, n):
+        found = counts(self, images, indices, stage, n)
+        return torch.full_like(found, n // 2) if stage == "attacked" else found
+
+    monkeypatch.setattr(Sampler, "counts", torn)
+    table, about = run(model, data, tmp_path / "a")
+    assert about["abstention_at_epsilon_0.5"] == 6 / 8
+    assert about["accuracy_at_epsilon_0.5"] == 0
+    assert (table["predict"][table["clean"] == table["label"]] == -1).all()
+
+
 def test_a_finished_attack_has_nothing_to_do_and_is_not_replaced(model, data, tmp_path, capsys):
     first, _ = run(model, data, tmp_path / "a")
     capsys.readouterr()

@@ -14,6 +14,7 @@ from smoothcert import cli, config, cost, datasets, methods, models, stopwatch, 
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
+from smoothcert.smoothing import attack
 from smoothcert.smoothing.sampling import Sampler
 
 CPU = torch.device("cpu")
@@ -359,12 +360,17 @@ class TestCommand:
     [
         torch.OutOfMemoryError(),
         RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
     ],
 )
 def test_memory_that_does_not_suffice_is_one_line(error, monkeypatch):
     def refuse(*_):
         raise error
 
+    monkeypatch.setattr(attack, "pgd", refuse)
+    specification = models.Specification.of("convnet8", datasets.describe("digits"))
+    with pytest.raises(UserError, match="out of memory on cpu with 8 noises; choose a smaller m"):
+        stopwatch.attack_step(specification, 8, CPU)
     monkeypatch.setattr(methods.load("gaussian"), "loss", refuse)
     with pytest.raises(UserError, match=r"lower training.batch_size"):
         stopwatch.training_image(stopwatch.representative(point()), CPU)

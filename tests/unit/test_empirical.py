@@ -26,38 +26,39 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def shares(run: dict, accuracy: str, epsilon: float) -> float:
-    """Return a share of right images from the files of a run."""
-    if accuracy == "certified":
+def share_of(run: dict, share: str, epsilon: float) -> float:
+    """Return a share of the images from the files of a run."""
+    if share == "certified":
         table = pd.read_csv(Path(run["certificates"], "certificates.tsv"), sep="\t")
         return (table["correct"].astype(bool) & (table["radius"] >= epsilon)).mean()
     table = pd.read_csv(Path(run["attacked"], "attacked.tsv"), sep="\t")
-    if epsilon == 0:
-        return (table["clean"] == table["label"])[table["epsilon"] == 0.5].mean()
-    return table["correct"][table["epsilon"] == epsilon].mean()
+    answers = table[table["epsilon"] == (epsilon or 0.5)]
+    given = answers["predict" if epsilon else "clean"]
+    return (given == (answers["label"] if share == "empirical" else -1)).mean()
 
 
 def test_numbers_are_those_of_the_files(folder):
     tables = written(folder, **ATTACK)
     runs = files.read_json(Path("reports/synthetic/experiment.json"))["runs"]
     data = pd.read_csv(tables / "empirical.csv")
-    assert len(data) == 2 * 2 * 2 * len(EPSILONS)
-    for (label, sigma, accuracy), part in data.groupby([*CELL, "accuracy"]):
+    assert len(data) == 2 * 2 * 3 * len(EPSILONS)
+    for (label, sigma, share), part in data.groupby([*CELL, "share"]):
         members = [r for r in runs if (r["label"], r["point"]["sigma"]) == (label, sigma)]
         assert part["epsilon"].tolist() == EPSILONS
-        values = np.array([[shares(run, accuracy, e) for e in EPSILONS] for run in members])
+        values = np.array([[share_of(run, share, e) for e in EPSILONS] for run in members])
         np.testing.assert_allclose(part["mean"], values.mean(0))
         np.testing.assert_allclose(part["std"], values.std(0, ddof=1), atol=1e-12)
         assert set(part["seeds"]) == {3}
     assert {"images", "subset", "n", "attack_steps", "attack_m", "predict_n"} <= set(data)
 
 
-def test_no_image_that_was_certified_is_broken(folder):
+def test_shares_are_in_order_where_nothing_certified_breaks(folder):
     wide = pd.read_csv(written(folder, **ATTACK) / "empirical.csv").pivot(
-        index=[*CELL, "epsilon"], columns="accuracy", values="mean"
+        index=[*CELL, "epsilon"], columns="share", values="mean"
     )
     assert (wide["empirical"] >= wide["certified"]).all()
     assert (wide["empirical"] > wide["certified"]).any()
+    assert (wide["empirical"] + wide["abstained"] <= 1).all()
 
 
 def test_the_table_says_what_was_done(folder):
@@ -65,9 +66,9 @@ def test_the_table_says_what_was_done(folder):
     assert "T = 7 steps, m = 5 noises; PREDICT with n = 300, α = 0.001" in text
     assert "not attacked yet" not in text
     lines = rows(folder / "tables/empirical.md")
-    assert lines[0] == ["Method", "Accuracy", "ε = 0", "ε = 0.25", "ε = 0.5", "ε = 3", "Seeds"]
-    assert [line[:2] for line in lines[2:4]] == [
-        ["Gaussian", "certified"], ["Gaussian", "under attack"]
+    assert lines[0] == ["Method", "Images", "ε = 0", "ε = 0.25", "ε = 0.5", "ε = 3", "Seeds"]
+    assert [line[:2] for line in lines[2:5]] == [
+        ["Gaussian", "certified"], ["Gaussian", "under attack"], ["Gaussian", "abstained"]
     ]  # fmt: skip
     assert lines[2][-2:] == ["0.00 ± 0.00", "3"]
 
@@ -75,7 +76,7 @@ def test_the_table_says_what_was_done(folder):
 def test_no_attack_no_figure_and_a_table_that_says_so(folder):
     manifest = write_experiment(folder)
     write_tables(manifest, Path("tables"))
-    assert "Nothing was attacked" in Path("tables/empirical.md").read_text()
+    assert "No run was attacked" in Path("tables/empirical.md").read_text()
     assert pd.read_csv("tables/empirical.csv").empty
     assert "empirical" not in names(files.read_json(manifest))
 
@@ -89,6 +90,8 @@ def test_a_partial_report_counts_the_runs_that_are_attacked(folder):
     found = finished.manifests([content])["synthetic"]
     assert len(found["runs"]) == 12
     assert found["missing"] == []
+    assert [one["reason"] for one in found["unattacked"]] == ["attack not begun"] * 8
+    assert found["unattacked"][0]["folder"] == content["runs"][0]["attacked"]
     files.write_json(manifest, found)
     write_tables(manifest, Path("tables"))
     assert "8 of 12 runs are not attacked yet" in Path("tables/empirical.md").read_text()
@@ -97,6 +100,47 @@ def test_a_partial_report_counts_the_runs_that_are_attacked(folder):
     assert set(data["seeds"]) == {2}
     draw_figures(manifest, Path("figures"))
     assert Path("figures/empirical.svg").exists()
+
+
+def test_the_reason_tells_how_far_an_attack_came(folder):
+    content = files.read_json(write_experiment(folder, **ATTACK))
+    attacked, certificates = (Path(content["runs"][0][key]) for key in ("attacked", "certificates"))
+
+    def reason() -> str:
+        (run,) = finished.manifests([content])["synthetic"]["unattacked"]
+        return run["reason"]
+
+    about = files.read_json(certificates / "certificates.json")
+    files.write_json(
+        certificates / "certificates.json", {**about, "model": {"sha256": "of another training"}}
+    )
+    assert reason() == "attack on other weights than the certificates"
+    (attacked / "attacked.tsv").unlink()
+    assert reason() == "attack not begun"
+    rows = "".join(f"{image}\t3\n" for image in (0, 0, 0, 4, 4, 4))
+    (attacked / "attacked.tsv.partial").write_text(f"idx\tlabel\n{rows}8")
+    assert reason() == "attack not finished: 2 images so far"
+    (attacked / "attack.log").write_text("smoothcert attack: out of memory on cpu\n")
+    assert reason() == "smoothcert attack: out of memory on cpu"
+
+
+def test_an_attack_on_other_weights_is_refused(folder):
+    manifest = write_experiment(folder, **ATTACK)
+    path = Path(files.read_json(manifest)["runs"][0]["attacked"], "attacked.json")
+    files.write_json(path, {**files.read_json(path), "model": {"sha256": "of another training"}})
+    with pytest.raises(UserError, match=f"{path} is of other weights than the certificates"):
+        write_tables(manifest, Path("tables"))
+
+
+def test_a_manifest_of_a_version_without_attacks_can_be_read(folder):
+    manifest = write_experiment(folder)
+    content = files.read_json(manifest)
+    del content["attack"]
+    for run in content["runs"]:
+        del run["attacked"]
+    files.write_json(manifest, content)
+    write_tables(manifest, Path("tables"))
+    draw_figures(manifest, Path("figures"))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +174,9 @@ def test_the_figure_shows_curves_and_marks(folder):
     manifest = write_experiment(folder, **ATTACK, methods=FAR_APART)
     content = experiment.load(manifest)
     data = empirical.measure(content)
-    marks = data[data["accuracy"] == "empirical"]
+    marks = data[data["share"] == "empirical"]
     assert marks.groupby(CELL)["radius"].apply(list).tolist() == [EPSILONS] * 4
-    curves = data[data["accuracy"] == "certified"]
+    curves = data[data["share"] == "certified"]
     assert curves.groupby(CELL)["radius"].max().tolist() == [
         pytest.approx(content.cap(sigma)) for _ in range(2) for sigma in (0.25, 0.5)
     ]
@@ -154,7 +198,7 @@ class TestConfiguration:
         content = self.read(**changes).experiments[0]
         assert content.attacking.subset == "every-7"
         assert content.attacking.precision == "fp32"
-        assert content.attacking.epsilons == [0.5, 0.25, 3.0]
+        assert content.attacking.epsilons == [0.25, 0.5, 3.0]
         for run in content.manifest["runs"]:
             folder = Path(run["attacked"])
             assert folder.parent == Path(run["folder"])
@@ -166,6 +210,20 @@ class TestConfiguration:
             for change in ({}, {"m": 6}, {"steps": 8}, {"epsilons": [0.5]}, {"alpha": 0.01})
         }
         assert len(folders) == 5
+
+    def test_votes_are_those_of_certification_unless_they_are_given(self):
+        def votes(**changes):
+            attack = self.read(**changes).experiments[0].attacking
+            return attack.n, attack.alpha
+
+        given = {"certification": {"n": 2000, "alpha": 0.01}}
+        assert votes(**given, attack={"epsilons": [1]}) == (2000, 0.01)
+        assert votes(**given, attack={"epsilons": [1], "n": 500}) == (500, 0.01)
+        assert votes(attack={"epsilons": [1]}) == (100_000, 0.001)
+
+    def test_the_order_of_epsilons_means_nothing(self):
+        one, two = (self.read(attack={"epsilons": e}) for e in ([1, 0.5], [0.5, 1]))
+        assert one == two
 
     def test_published_logs_are_not_attacked(self):
         entries = [{"method": "gaussian"}, {"method": "gaussian", "logs": "a/*.tsv"}]
@@ -180,6 +238,11 @@ class TestConfiguration:
             ({"epsilons": [0]}, "attack.epsilons[0]: Input should be greater than 0, not 0"),
             ({"epsilons": [1, 1]}, "attack.epsilons: a value stands twice"),
             ({"epsilons": [1], "subset": "all"}, "attack.subset: unknown key; it belongs to cert"),
+            (
+                {"epsilons": [1], "precision": "fp32"},
+                "attack.precision: unknown key; it belongs to c",
+            ),
+            ({"epsilons": [0.1234561, 0.1234562]}, "epsilons: a value stands twice"),
             ({"epsilons": [1], "step": 3}, "attack.step: unknown key; did you mean 'steps'"),
             ({"epsilons": [1], "n": 5}, "attack: n 5 can never answer at alpha 0.001"),
         ],
@@ -188,6 +251,10 @@ class TestConfiguration:
         with pytest.raises(UserError) as caught:
             self.read(attack=attack)
         assert message in str(caught.value)
+
+    def test_epsilons_of_a_method_belong_to_the_attack(self):
+        with pytest.raises(UserError, match="epsilons: unknown key; it belongs to attack"):
+            self.read(methods=[{"method": "smoothadv", "epsilons": [1]}])
 
     @staticmethod
     def read(**changes) -> config.Config:

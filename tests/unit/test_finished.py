@@ -36,7 +36,7 @@ def certificates(run: dict) -> Path:
 
 def test_all_are_finished(manifest):
     found = finished.manifests([manifest])
-    assert found == {"synthetic": {**manifest, "missing": []}}
+    assert found == {"synthetic": {**manifest, "missing": [], "unattacked": []}}
 
 
 def test_reason_tells_how_far_a_run_came(manifest):

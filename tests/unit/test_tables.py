@@ -32,7 +32,7 @@ WORDS = {
     "Certificates",
     "Error over",
     "form",
-    "Accuracy",
+    "Images",
 }
 """Headings of the columns that hold no numbers."""
 
@@ -145,7 +145,7 @@ class TestFormats:
                 yield row["seeds"]
 
     def empirical(self, data: pd.DataFrame) -> Iterator[float]:
-        for _, row in data.groupby(["sigma", "label", "lambda", "accuracy"], sort=False):
+        for _, row in data.groupby(["sigma", "label", "lambda", "share"], sort=False):
             for mean, std in zip(row["mean"], row["std"], strict=True):
                 yield from (100 * mean, 100 * std)
             yield 3

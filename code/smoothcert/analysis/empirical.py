@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from smoothcert.analysis import measurement, metrics
 from smoothcert.analysis.experiment import Experiment, Row, Run
 from smoothcert.analysis.metrics import Estimate
+from smoothcert.records import ABSTAIN
 
-KINDS = {"certified": "certified", "empirical": "under attack"}
-"""The two accuracies, as data and as readers know them."""
+KINDS = {"certified": "certified", "empirical": "under attack", "abstained": "abstained"}
+"""The shares of a cell, as data and as readers know them."""
 SPREAD = ("mean", "std", "lowest", "highest", "standard_error")
-COLUMNS = ("label", "lambda", "sigma", "accuracy", "epsilon", *SPREAD, "seeds")
+COLUMNS = ("label", "lambda", "sigma", "share", "epsilon", *SPREAD, "seeds")
 EFFORT = {
     "attack_steps": "steps", "attack_m": "m", "predict_n": "n", "predict_alpha": "alpha"
 }  # fmt: skip
@@ -36,6 +37,8 @@ class Cell:
     """Certified accuracy at radius epsilon."""
     empirical: Estimate
     """Accuracy of PREDICT under the attack; abstentions are wrong."""
+    abstained: Estimate
+    """Abstentions of PREDICT under the attack. What is neither right nor abstained is wrong."""
 
 
 def cells(content: Experiment) -> Iterator[Cell]:
@@ -47,19 +50,19 @@ def cells(content: Experiment) -> Iterator[Cell]:
         runs = [run for run in content.cells.get((row, sigma), []) if run.attacked]
         if not runs:
             continue
-        epsilons = np.array([0, *sorted(content.attack.epsilons)])
+        epsilons = np.array([0.0, *content.attack.epsilons])
         yield Cell(
             row,
             sigma,
             tuple(runs),
             epsilons,
             metrics.certified_accuracy([run.outcomes for run in runs], epsilons),
-            metrics.over_seeds([_right(run, epsilons[1:]) for run in runs]),
+            *(metrics.over_seeds(shares) for shares in zip(*map(_answers, runs), strict=True)),
         )
 
 
 def numbers(content: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
-    """Return a row for each cell, kind of accuracy (KINDS) and epsilon, with spread and counts."""
+    """Return a row for each cell, share (KINDS) and epsilon, with spread and counts."""
     common = {"images": content.images, **measurement.protocol(content)}
     if content.attack:
         common |= {name: getattr(content.attack, key) for name, key in EFFORT.items()}
@@ -84,10 +87,13 @@ def describe(content: Experiment) -> str:
     )
 
 
-def _right(run: Run, epsilons: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether each image is right, (images, 1 + epsilons), the first without an attack."""
+def _answers(run: Run) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether each image is right and whether there is no answer, each (images, epsilons).
+
+    The first column is without an attack.
+    """
     table = run.read_attacked()
-    under = table.pivot(index="idx", columns="epsilon", values="correct")[list(epsilons)]
-    first = table.drop_duplicates("idx")
-    clean = (first["clean"] == first["label"]).to_numpy()
-    return np.column_stack([clean, under.to_numpy(bool)])
+    clean = table.drop_duplicates("idx").assign(epsilon=0.0, predict=lambda rows: rows["clean"])
+    answers = pd.concat([clean, table]).pivot(index="idx", columns="epsilon", values="predict")
+    labels = clean["label"].to_numpy()[:, None]
+    return (answers == labels).to_numpy(), (answers == ABSTAIN).to_numpy()

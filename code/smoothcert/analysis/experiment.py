@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,11 @@ from smoothcert.point import Point
 from smoothcert.settings import reason
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
-from smoothcert.smoothing.settings import Attack
+from smoothcert.smoothing.settings import ATTACKED, Attack
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
 OUTCOME = ("predict", "radius", "correct", "time", "count", "p_lower", "mode")
-ATTACKED, ATTACKED_DESCRIPTION = "attacked.tsv", "attacked.json"
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,29 @@ class Run:
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
         return table
 
-    def read_attacked(self) -> pd.DataFrame:
-        """Return the answers under attack, sorted by image, then in the order of the epsilons.
+    @cached_property
+    def attack_description(self) -> dict[str, Any]:
+        """Return what stands beside the answers under attack.
 
-        Raises UserError if they are of another point or attack than the manifest says, or if they
-        are not those of each image and epsilon.
+        Raises UserError if they are of another point or attack than the manifest says, or of other
+        weights than the certificates.
         """
-        path = self.attacked / ATTACKED
-        _refuse_other(
-            self.attacked / ATTACKED_DESCRIPTION, "attack again",
+        path = (self.attacked / ATTACKED).with_suffix(".json")
+        found = _refuse_other(
+            path, "attack again",
             point=self.point.content, protocol=self.attack.model_dump(mode="json"),
         )  # fmt: skip
+        if found.get("model") != self.description["model"]:
+            raise UserError(f"{path} is of other weights than the certificates; attack again")
+        return found
+
+    def read_attacked(self) -> pd.DataFrame:
+        """Return the answers under attack, sorted by image, then by epsilon.
+
+        Raises UserError if they are not those of each image and epsilon of the attack, or as
+        ``attack_description`` does.
+        """
+        path, _ = self.attacked / ATTACKED, self.attack_description
         columns = ("idx", "epsilon", "label", "clean", "predict", "correct")
         table = _read(path, columns, "attack again")
         images = self.attack.indices(datasets.describe(self.point.dataset).test_images)
@@ -127,7 +138,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Missing:
-    """A run that was planned and is not there."""
+    """A run, or its attack, that was planned and is not there."""
 
     label: str
     point: Point
@@ -156,6 +167,8 @@ class Experiment:
     """The published numbers of each cell, as the manifest has them."""
     missing: tuple[Missing, ...] = ()
     """What a report on the finished runs leaves out."""
+    unattacked: tuple[Missing, ...] = ()
+    """Runs whose attack it leaves out; the folder is that of the attack."""
 
     @property
     def rows(self) -> list[Row]:
@@ -265,7 +278,8 @@ def _peak_memory(benchmark: Path) -> float:
 
 def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     protocol = Protocol(**content["protocol"])
-    attack = Attack(**content["attack"]) if content["attack"] else None
+    # Manifests of versions without attacks have neither key.
+    attack = Attack(**content["attack"]) if content.get("attack") else None
     entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
     if not entries:
         raise UserError(f"{manifest} lists no runs")
@@ -279,7 +293,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
             folder=Path(entry["folder"]),
             certificates=Path(entry["certificates"]),
             attack=attack,
-            attacked=Path(entry["attacked"]) if entry["attacked"] else None,
+            attacked=Path(entry["attacked"]) if entry.get("attacked") else None,
             log=entry["log"],
             unpublished=tuple(entry["unpublished"]),
         )
@@ -298,15 +312,20 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         manifest=content,
         runs=runs,
         published=tuple(content["published"]),
-        missing=tuple(
-            Missing(
-                _one_line(entry["label"]),
-                Point.read(entry["point"]),
-                Path(entry["folder"]),
-                entry["reason"],
-            )
-            for entry in content.get("missing", [])
-        ),
+        missing=_missing(content.get("missing", [])),
+        unattacked=_missing(content.get("unattacked", [])),
+    )
+
+
+def _missing(entries: Iterable[dict[str, Any]]) -> tuple[Missing, ...]:
+    return tuple(
+        Missing(
+            _one_line(entry["label"]),
+            Point.read(entry["point"]),
+            Path(entry["folder"]),
+            entry["reason"],
+        )
+        for entry in entries
     )
 
 

@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from smoothcert import commands, records
-from smoothcert.analysis.experiment import (
-    ATTACKED,
-    ATTACKED_DESCRIPTION,
-    TRAINING_LOG,
-    Experiment,
-    Run,
-)
+from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
 from smoothcert.analysis.summary import SUMMARY
 from smoothcert.report.exhibits import Exhibit
+from smoothcert.smoothing.settings import ATTACKED
 
 ORIGIN = {
     "smoothcert": "smoothcert",
@@ -41,16 +36,21 @@ class Output:
     files: list[tuple[str, list[Path]]]
 
 
-def provenance(content: Experiment) -> list[tuple[str, list[str], list[str]]]:
-    """Return the provenance of our runs: name, values in training, values in certification."""
-    descriptions = [run.description for run in content.runs if not run.log]
-    trainings = [description["model"]["provenance"] for description in descriptions]
-    certifications = [description["provenance"] for description in descriptions]
-    keys = dict.fromkeys([*ORIGIN, *(key for record in trainings for key in record)])
-    return [
-        (ORIGIN.get(key, key), _distinct(trainings, key), _distinct(certifications, key))
+def provenance(content: Experiment) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Return the provenance of our runs: the stages, and each entry's name and values in them."""
+    ours = [run for run in content.runs if not run.log]
+    records = {
+        "Training": [run.description["model"]["provenance"] for run in ours],
+        "Certification": [run.description["provenance"] for run in ours],
+        "Attack": [run.attack_description["provenance"] for run in ours if run.attacked],
+    }
+    stages = {stage: found for stage, found in records.items() if found}
+    every = (record for found in stages.values() for record in found)
+    keys = dict.fromkeys([*ORIGIN, *(key for record in every for key in record)])
+    return list(stages), [
+        (ORIGIN.get(key, key), [_distinct(found, key) for found in stages.values()])
         for key in keys
-        if descriptions
+        if stages
     ]
 
 
@@ -114,7 +114,8 @@ def run_files(run: Run) -> list[Path]:
     if not run.log:
         found += [run.certificates / SUMMARY, run.folder / TRAINING_LOG]
     if run.attacked:
-        found += [run.attacked / name for name in (ATTACKED, ATTACKED_DESCRIPTION)]
+        table = run.attacked / ATTACKED
+        found += [table, table.with_suffix(".json")]
     return found
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 import torch
 
-from smoothcert import files, fingerprint, growing
+from smoothcert import growing
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset
-from smoothcert.device import describe, name
-from smoothcert.errors import UserError
+from smoothcert.device import describe
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import Progress, say
-from smoothcert.provenance import provenance
+from smoothcert.smoothing import evaluation
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.smoothing.settings import Attack, Prediction
 
@@ -32,9 +32,9 @@ class Share:
     """Its standard error, which a single image lacks."""
 
     @classmethod
-    def of(cls, hits: pd.Series) -> Share:
-        """Return the share of the images that are hit."""
-        share, images = float(hits.mean()), len(hits)
+    def of(cls, hits: int, images: int) -> Share:
+        """Return the share of ``hits`` among ``images``."""
+        share = hits / images
         error = math.sqrt(share * (1 - share) / (images - 1)) if images > 1 else None
         return cls(share, error)
 
@@ -69,8 +69,13 @@ class Answers(ABC):
         """Return the rows of images that are counted together, an image's one after another."""
 
     @abstractmethod
-    def shares(self, rows: pd.DataFrame) -> dict[str, Share]:
-        """Return what the rows come to."""
+    def hits(self, image: pd.DataFrame) -> dict[str, bool]:
+        """Return what the rows of one image add to each share, by its name."""
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """Return what makes the answers beside the sampler."""
+        return {}
 
     def write(self, folder: Path) -> None:
         """Write the table and its description into ``folder``.
@@ -83,69 +88,40 @@ class Answers(ABC):
         if the classifier was trained on another version of the data, or if another process is
         writing the same table.
         """
-        self.checkpoint.refuse_other_data(self.data)
-        indices = self.settings.indices(len(self.data.test_labels))
-        point = self.checkpoint.point
-        sampler = Sampler(
-            self.checkpoint.classifier,
-            point.sigma,
-            point.seed,
-            self.device,
-            self.settings.precision,
-            self.settings.backend,
+        checkpoint, data, settings = self.checkpoint, self.data, self.settings
+        sampler = evaluation.sampler_of(checkpoint, settings, self.device)
+        arithmetic = sampler.evaluation | self.arithmetic
+        description = evaluation.describe(
+            type(self).__module__, checkpoint, data, settings, arithmetic, self.device
         )
-        description = self._description(sampler)
-        if self._is_finished(folder, description):
+        if growing.is_finished(folder / f"{self.name}.tsv", description):
             say(f"{folder} holds these answers already")
             return
+        indices = settings.indices(len(data.test_labels))
         with GrowingTable(folder, self.name, self.columns, description, self.per_image) as table:
-            say(f"{self.doing} {point} on {describe(self.device)}, {sampler}")
-            written = pd.read_csv(table.path, sep="\t")
-            rows = [written] if len(written) else []
-            done = set(written["idx"])
-            todo = [index for index in indices if index not in done]
-            progress = Progress(len(indices), "image", done=len(done))
+            say(f"{self.doing} {checkpoint.point} on {describe(self.device)}, {sampler}")
+            written, counts = pd.read_csv(table.path, sep="\t"), Counter()
+            for _, image in written.groupby("idx"):
+                counts.update(self.hits(image))
+            known = set(written["idx"])
+            done = len(known)
+            todo = [index for index in indices if index not in known]
+            progress = Progress(len(indices), "image", done=done)
             for first in range(0, len(todo), sampler.images):
                 answered = self.answer(sampler, todo[first : first + sampler.images])
                 for _, image in answered.groupby("idx", sort=False):
                     table.write(image[list(self.columns)].itertuples(index=False))
-                    rows.append(image)
-                    progress.step(_words(self.shares(pd.concat(rows))))
+                    counts.update(self.hits(image))
+                    done += 1
+                    progress.step(_words(counts, done))
             progress.close()
             outcome = {}
-            for what, share in self.shares(pd.concat(rows)).items():
-                outcome |= share.content(what)
+            for what, hits in counts.items():
+                outcome |= Share.of(hits, done).content(what)
             table.finish(**outcome)
 
-    def _description(self, sampler: Sampler) -> dict[str, Any]:
-        checkpoint, point = self.checkpoint, self.checkpoint.point
-        code = fingerprint.of_evaluation(type(self).__module__, point.dataset, point.arch)
-        description = {
-            "point": point.content,
-            "protocol": self.settings.model_dump(mode="json"),
-            "shard": "1/1",
-            "images": len(self.settings.indices(len(self.data.test_labels))),
-            "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
-            "evaluation": sampler.evaluation,
-            "provenance": provenance(self.device, code, self.data.checksum),
-        }
-        return {**description, "identity": growing.identity(description, name(self.device))}
 
-    def _is_finished(self, folder: Path, description: dict[str, Any]) -> bool:
-        table = folder / f"{self.name}.tsv"
-        if not table.exists():
-            return False
-        try:
-            found = growing.place(files.read_json(table.with_suffix(".json")))
-        except (UserError, KeyError, TypeError):
-            found = None
-        if found == growing.place(description):
-            return True
-        raise UserError(
-            f"{table} is of other weights, settings, code or devices; choose another folder, or "
-            "delete it"
-        )
-
-
-def _words(shares: dict[str, Share]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')}: {share}" for name, share in shares.items())
+def _words(counts: Counter[str], images: int) -> str:
+    return "  ".join(
+        f"{what.replace('_', ' ')}: {Share.of(hits, images)}" for what, hits in counts.items()
+    )

@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smoothcert import files, fingerprint, growing, records
+from smoothcert import records
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset, to_unit
-from smoothcert.device import describe, name
+from smoothcert.device import describe
 from smoothcert.errors import UserError
 from smoothcert.progress import Progress, say
-from smoothcert.provenance import provenance
 from smoothcert.records import ABSTAIN, Certificate, PartialTable
-from smoothcert.smoothing import modes
+from smoothcert.smoothing import evaluation, modes
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.smoothing.shards import WHOLE, Shard
@@ -47,8 +46,6 @@ def certify(
     the data, or if another process is writing the same table.
     """
     point = checkpoint.point
-    checkpoint.refuse_other_data(data)
-    indices = shard.of(protocol.indices(len(data.test_labels)))
     mode = modes.of(protocol, point.sigma)
     if not mode.largest_radius(point.sigma):
         raise UserError(
@@ -56,28 +53,11 @@ def certify(
             f"{protocol.alpha:g} at sigma {point.sigma:g}: even unanimous votes do not; choose a "
             "smaller radius or a larger n"
         )
-    sampler = Sampler(
-        checkpoint.classifier,
-        point.sigma,
-        point.seed,
-        device,
-        protocol.precision,
-        protocol.backend,
+    sampler = evaluation.sampler_of(checkpoint, protocol, device)
+    description = evaluation.describe(
+        __name__, checkpoint, data, protocol, sampler.evaluation, device, shard
     )
-    record = provenance(
-        device, fingerprint.of_certification(point.dataset, point.arch), data.checksum
-    )
-    description = {
-        "point": point.content,
-        "protocol": protocol.model_dump(mode="json"),
-        "shard": str(shard),
-        "images": len(indices),
-        "test_images": len(data.test_labels),
-        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
-        "evaluation": sampler.evaluation,
-        "provenance": record,
-    }
-    description["identity"] = growing.identity(description, name(device))
+    indices = shard.of(protocol.indices(len(data.test_labels)))
     if records.is_finished(folder, description):
         say(f"{folder} holds these certificates already")
         return

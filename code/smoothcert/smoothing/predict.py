@@ -14,7 +14,7 @@ from torch import Tensor
 
 from smoothcert.datasets.base import to_unit
 from smoothcert.records import ABSTAIN
-from smoothcert.smoothing.answers import Answers, Share
+from smoothcert.smoothing.answers import Answers
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.smoothing.settings import Votes
 
@@ -69,7 +69,7 @@ class Predictions(Answers):
         started = time.perf_counter()
         labels = self.data.test_labels[indices].numpy()
         images = to_unit(self.data.read_test(indices))
-        table = answers(sampler, images, indices, "predict", self.settings)
+        table = ask(sampler, images, indices, "predict", self.settings)
         return table.assign(
             idx=indices,
             label=labels,
@@ -77,15 +77,13 @@ class Predictions(Answers):
             time=round((time.perf_counter() - started) / len(indices), 4),
         )
 
-    def shares(self, rows: pd.DataFrame) -> dict[str, Share]:
-        """Return the shares of right answers and of abstentions."""
-        return {
-            "accuracy": Share.of(rows["correct"]),
-            "abstention": Share.of(rows["predict"] == ABSTAIN),
-        }
+    def hits(self, image: pd.DataFrame) -> dict[str, bool]:
+        """Return whether the answer is right, and whether it is an abstention."""
+        (row,) = image.itertuples()
+        return {"accuracy": bool(row.correct), "abstention": row.predict == ABSTAIN}
 
 
-def answers(
+def ask(
     sampler: Sampler, images: Tensor, indices: Sequence[int], stage: str, votes: Votes
 ) -> pd.DataFrame:
     """Return PREDICT's answer for each image (B, C, H, W), ``predict``, and the VOTES behind it.

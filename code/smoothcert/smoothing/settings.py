@@ -11,6 +11,9 @@ from smoothcert.errors import UserError
 from smoothcert.settings import Section
 from smoothcert.smoothing.protocol import Evaluation, folder
 
+ATTACKED = "attacked.tsv"
+"""The table of an attack's answers, in the folder of the attack."""
+
 
 class Votes(Section):
     """PREDICT (Cohen et al. 2019, section 3.2.1): how many votes, which level."""
@@ -36,11 +39,12 @@ class Prediction(Votes, Evaluation):
     """PREDICT on the images of a subset."""
 
 
-class Attacks(Votes):
+class AttackSettings(Votes):
     """Which perturbations are looked for and how hard, and the votes on what is found."""
 
     epsilons: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    """L2 bounds on the perturbation, on the [0, 1] pixel scale; each is an attack of its own."""
+    """L2 bounds on the perturbation, on the [0, 1] pixel scale; each is an attack of its own. Their
+    order means nothing."""
 
     steps: int = Field(20, ge=1)
     """T, steps of projected gradient ascent."""
@@ -50,13 +54,13 @@ class Attacks(Votes):
 
     @field_validator("epsilons")
     @classmethod
-    def _distinct(cls, epsilons: list[float]) -> list[float]:
-        if len(set(epsilons)) < len(epsilons):
-            raise UserError("a value stands twice")
-        return epsilons
+    def _sorted(cls, epsilons: list[float]) -> list[float]:
+        if len({f"{epsilon:g}" for epsilon in epsilons}) < len(epsilons):
+            raise UserError("a value stands twice, in the six digits that are shown")
+        return sorted(epsilons)
 
 
-class Attack(Attacks, Evaluation):
+class Attack(AttackSettings, Evaluation):
     """PREDICT under attack on the images of a subset."""
 
     @property

@@ -32,8 +32,8 @@ FIGURES = {
     ),
     "empirical": Kind(
         "Certified and empirical accuracy",
-        "Certified accuracy, which no perturbation can undercut, and the accuracy that an attack "
-        "has left: the truth lies between them.",
+        "Certified accuracy, a lower bound under any perturbation of that norm, and what PREDICT "
+        "still answers rightly under an attack, abstentions being wrong.",
         about.has_attack,
     ),
     "envelope": Kind(

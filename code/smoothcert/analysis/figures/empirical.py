@@ -19,22 +19,22 @@ def measure(content: Experiment) -> pd.DataFrame:
     parts = []
     for cell in cells:
         at = curves.radii(content.cap(cell.sigma))
-        named = {**tidy.cell(content, cell.row, cell.sigma), "accuracy": "certified", "radius": at}
+        named = {**tidy.cell(content, cell.row, cell.sigma), "share": "certified", "radius": at}
         parts.append(tidy.frame(named, curves.certified_accuracy(cell.runs, at)))
     points = empirical.numbers(content, cells).rename(columns={"epsilon": "radius"})
-    points = points[points["accuracy"] == "empirical"]
+    points = points[points["share"] == "empirical"]
     return pd.concat([tidy.counted(content, parts), points], ignore_index=True)
 
 
 def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
-    certified, attacked = (data[data["accuracy"] == kind] for kind in empirical.KINDS)
+    certified, attacked = (data[data["share"] == share] for share in ("certified", "empirical"))
     legend = style.entries(
         tidy.rows(content, data), lambda i: {**style.marker_style(i), **style.appearance(i)}
     )
     note = (
-        f"{style.bands(certified)} Marks: accuracy under attack; bars: "
-        f"± 1 {style.spread(attacked)}. {empirical.describe(content)}"
+        f"{style.bands(certified)} Marks: accuracy under attack, abstentions being wrong; "
+        f"bars: ± 1 {style.spread(attacked)}. {empirical.describe(content)}"
     )
     figure, panels = curves.draw_per_sigma(content, certified, legend, note)
     for panel, sigma in zip(panels, content.sigmas, strict=True):

@@ -1,4 +1,4 @@
-"""Certified accuracy and accuracy under attack at each epsilon, by sigma (Salman et al. 2019)."""
+"""Certified accuracy and PREDICT's answers under attack, by sigma (Salman et al. 2019)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from smoothcert.analysis.tables import TABLES, base
 
 
 def table(results: Results) -> Table:
-    """Return the table: two lines for each row of the experiment that was attacked."""
+    """Return the table: a line for each share of each row of the experiment that was attacked."""
     content = results.experiment
     cells = list(empirical.cells(content))
     if cells:
         notes = [
             "Percentage of the test images of the subset. Certified: right with a certified radius "
-            "≥ ε, which bounds the accuracy under any perturbation of norm ε from below. Under "
-            "attack: PREDICT answers the label, and still does for what the attack found within ε; "
-            "abstentions are wrong. A stronger attack may find more. ε = 0: without an attack.",
+            "≥ ε, a lower bound on the smoothed classifier's accuracy under any perturbation of "
+            "norm ε. Under attack: PREDICT answers the label, and still does for what the attack "
+            "found within ε. Abstained: it answers nothing, which counts as wrong, and does so the "
+            "more the fewer its votes. The rest is answered wrongly; 100% minus that is an upper "
+            "bound, which a stronger attack may lower. Each bound may err with probability α an "
+            "image. ε = 0: no attack.",
             empirical.describe(content),
             *_unattacked(results),
             base.spread_note(results),
         ]
     else:
-        notes = [
-            "Nothing was attacked: the experiment has no key attack, or no attack is finished."
-        ]
+        notes = ["No run was attacked."]
     return Table(
         "empirical",
         TABLES["empirical"],
@@ -52,7 +53,7 @@ def _block(results: Results, sigma: float, cells: list[Cell]) -> Block:
         f"σ = {sigma:.2f}",
         [
             Column("Method", words=True),
-            Column("Accuracy", words=True),
+            Column("Images", words=True),
             *(Column(f"ε = {epsilon:g}") for epsilon in cells[0].epsilons),
             Column("Seeds"),
         ],
