@@ -79,12 +79,6 @@ def test_train(whole, tmp_path):
         assert (run / "model.pt").read_bytes() == (whole / "model.pt").read_bytes()
 
 
-def certificates(path: Path) -> list[list[str]]:
-    """Return the cells without the column of seconds."""
-    rows = [line.split("\t") for line in path.read_text().splitlines()]
-    return [row[:5] + row[6:] for row in rows]
-
-
 def test_certify(whole, tmp_path):
     chance = random.Random(1)
     for number in range(5):
@@ -103,7 +97,33 @@ def test_certify(whole, tmp_path):
         assert f"continuing after {kept.count(chr(10)) - 1} images" in log
         after = folder / "certificates.tsv"
         assert after.read_text().startswith(kept), "a finished row was done again"
-        assert certificates(after) == certificates(whole / "c" / "certificates.tsv")
+        assert read_without_time(after) == read_without_time(whole / "c" / "certificates.tsv")
+
+
+def test_attack(whole, tmp_path):
+    options = ["--epsilons", 0.5, 0.25, "--subset", "every-3", "--n", 2000, "--m", 8, "--output"]
+    command = ["attack", whole / "model.pt", *options]
+    finish(*command, tmp_path / "whole", log=tmp_path / "log")
+    chance = random.Random(2)
+    for number in range(2):
+        folder = tmp_path / str(number)
+        partial = folder / "attacked.tsv.partial"
+        kill_within([*command, folder], tmp_path / "log", partial, chance, most=0.5)
+        text = partial.read_text()
+        before = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+        kept = before[: 1 + (len(before) - 1) // 2 * 2]  # two rows an image
+        assert 10 < len(kept) < 241
+        log = finish(*command, folder, log=tmp_path / "log")
+        assert f"continuing after {len(kept) // 2} images" in log
+        after = folder / "attacked.tsv"
+        assert after.read_text().startswith("".join(kept)), "a finished row was done again"
+        assert read_without_time(after) == read_without_time(tmp_path / "whole" / after.name)
+
+
+def read_without_time(path: Path) -> list[list[str]]:
+    """Return the cells without the column of seconds."""
+    head, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    return [[cell for name, cell in zip(head, row, strict=True) if name != "time"] for row in rows]
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
@@ -124,10 +144,10 @@ def test_certify_on_images_of_the_papers(
     kill_within([*command, killed], tmp_path / "log", partial, random.Random(4), most=0.2)
     log = finish(*command, killed, log=tmp_path / "log")
     assert re.search(r"continuing after \d\d images", log)
-    expected = certificates(tmp_path / "whole" / "c" / "certificates.tsv")
+    expected = read_without_time(tmp_path / "whole" / "c" / "certificates.tsv")
     assert len({row[5] for row in expected[1:]}) > 2, "more than two classes are predicted"
-    assert certificates(tmp_path / "two" / "certificates.tsv") == expected
-    assert certificates(killed / "certificates.tsv") == expected
+    assert read_without_time(tmp_path / "two" / "certificates.tsv") == expected
+    assert read_without_time(killed / "certificates.tsv") == expected
 
 
 def save_untrained(path: Path, dataset: str, arch: str, data_dir: Path) -> Path:
