@@ -68,17 +68,17 @@ def model(data, tmp_path):
     return Checkpoint(path, HalfSpace(), described(), {"data": data.checksum})
 
 
-def run(model, data, folder, **settings):
+def run(model, data, folder, device=CPU, **settings):
     chosen = {"epsilons": [EPSILON], "n": 1000, "m": 8, "precision": "fp32", **settings}
-    Attacked(model, data, Attack(**chosen), CPU).write(folder)
+    Attacked(model, data, Attack(**chosen), device).write(folder)
     return (
         pd.read_csv(folder / "attacked.tsv", sep="\t"),
         json.loads((folder / "attacked.json").read_text()),
     )
 
 
-def test_right_is_left_what_is_further_away_than_epsilon(model, data, tmp_path):
-    table, about = run(model, data, tmp_path / "a")
+def test_right_is_left_what_is_further_away_than_epsilon(model, data, tmp_path, device):
+    table, about = run(model, data, tmp_path / "a", device)
     wrong = np.isin(np.arange(8), WRONG)
     assert table["idx"].tolist() == list(range(8))
     assert ((table["clean"] == table["label"]) == ~wrong).all()
