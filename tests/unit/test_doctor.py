@@ -386,7 +386,7 @@ class TestCheckpoints:
         assert doctor.examine([model], sigma=0.25) == []
         (line,) = lines(doctor.examine([model], sigma=0.5))
         assert line.startswith(
-            "warning: trained with noise of sigma 0.25, which certify, predict and attack smooth with"
+            "warning: trained with noise of sigma 0.25, which certify, predict and attack smooth"
         )
         assert line.endswith("not with 0.5; to smooth with 0.5, train with it")
 
