@@ -47,8 +47,11 @@ def test_readme_gives_the_verdicts_of_the_table():
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     lines = text[text.index("## By training") :].splitlines()
     for _, cell in ours[ours["ours"].notna()].iterrows():
-        (line,) = [one for one in lines if one.startswith(f"| {cell['label']} |")]
-        for shown in (f"{cell['ours']:.4f}", f"{cell['difference']:+.4f}", cell["verdict"]):
+        sigma = "" if cell["sigma"] == 0.5 else f", σ = {cell['sigma']:.2f}"
+        (line,) = [one for one in lines if one.startswith(f"| {cell['label']}{sigma} |")]
+        known = pd.notna(cell["difference"])
+        difference = f"{cell['difference']:+.4f}" if known else "| – |"
+        for shown in (f"{cell['ours']:.4f}", difference, cell["verdict"]):
             assert shown.replace("-", "−", 1) in line, (shown, line)
 
 

@@ -77,8 +77,8 @@ def test_the_report_is_there_and_nothing_is_left_to_do(outcome):
     assert outcome.workspace.planned("--configfile", "config/tiny.yaml") == {}
 
 
-def test_training_and_certification_alone_are_jobs_and_have_a_gpu(outcome):
-    assert {job.comment.split("_")[1] for job in outcome.jobs} == {"train", "certify"}
+def test_training_certification_and_attack_alone_are_jobs_and_have_a_gpu(outcome):
+    assert {job.comment.split("_")[1] for job in outcome.jobs} == {"attack", "certify", "train"}
     assert {job.gpus for job in outcome.jobs} == {"gres:gpu:1"}
 
 
