@@ -67,7 +67,7 @@ def jobs(settings: Config) -> list[Job]:
     """Return the trainings, certifications and attacks of the workflow, each once.
 
     What experiments share stands with the first one; the shards of a certification are one job.
-    Published logs need neither.
+    Published logs need none.
     """
     found: dict[tuple[Path, str], Job] = {}
     for experiment in settings.experiments:

@@ -132,6 +132,17 @@ def test_an_attack_on_other_weights_is_refused(folder):
         write_tables(manifest, Path("tables"))
 
 
+def test_the_same_weights_of_another_training_will_do(folder):
+    manifest = write_experiment(folder, **ATTACK)
+    content = files.read_json(manifest)
+    path = Path(content["runs"][0]["attacked"], "attacked.json")
+    about = files.read_json(path)
+    about["model"]["provenance"] = {**about["model"]["provenance"], "commit": "another"}
+    files.write_json(path, about)
+    assert finished.manifests([content])["synthetic"]["unattacked"] == []
+    write_tables(manifest, Path("tables"))
+
+
 def test_a_manifest_of_a_version_without_attacks_can_be_read(folder):
     manifest = write_experiment(folder)
     content = files.read_json(manifest)

@@ -17,11 +17,6 @@ from smoothcert.records import ABSTAIN
 
 KINDS = {"certified": "certified", "empirical": "under attack", "abstained": "abstained"}
 """The shares of a cell, as data and as readers know them."""
-SPREAD = ("mean", "std", "lowest", "highest", "standard_error")
-COLUMNS = ("label", "lambda", "sigma", "share", "epsilon", *SPREAD, "seeds")
-EFFORT = {
-    "attack_steps": "steps", "attack_m": "m", "predict_n": "n", "predict_alpha": "alpha"
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,19 +58,30 @@ def cells(content: Experiment) -> Iterator[Cell]:
 
 def numbers(content: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
     """Return a row for each cell, share (KINDS) and epsilon, with spread and counts."""
-    common = {"images": content.images, **measurement.protocol(content)}
-    if content.attack:
-        common |= {name: getattr(content.attack, key) for name, key in EFFORT.items()}
-    rows = []
-    for cell in cells:
-        for kind in KINDS:
-            estimate = getattr(cell, kind)
-            spreads = zip(*(getattr(estimate, name) for name in SPREAD), strict=True)
-            for epsilon, values in zip(cell.epsilons, spreads, strict=True):
-                named = (cell.row.label, cell.runs[0].point.weight, cell.sigma, kind, epsilon)
-                row = zip(COLUMNS, (*named, *values, len(cell.runs)), strict=True)
-                rows.append({**dict(row), **common})
-    return pd.DataFrame(rows, columns=[*COLUMNS, *common])
+    attack = content.attack
+    effort = {
+        "attack_steps": attack.steps,
+        "attack_m": attack.m,
+        "predict_n": attack.n,
+        "predict_alpha": attack.alpha,
+    }
+    parts = [
+        pd.DataFrame(
+            {
+                "label": cell.row.label,
+                "lambda": cell.runs[0].point.weight,
+                "sigma": cell.sigma,
+                "share": kind,
+                "epsilon": cell.epsilons,
+                **getattr(cell, kind).columns(),
+            }
+        )
+        for cell in cells
+        for kind in KINDS
+    ]
+    return pd.concat(parts, ignore_index=True).assign(
+        images=content.images, **measurement.protocol(content), **effort
+    )
 
 
 def describe(content: Experiment) -> str:

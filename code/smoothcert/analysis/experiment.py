@@ -52,6 +52,7 @@ class Run:
     certificates: Path
     """Folder of the certificates, below ``folder``."""
     attack: Attack | None = None
+    """What was looked for; None if the experiment has no attack."""
     attacked: Path | None = None
     """Folder of the answers under attack, below ``folder``; None if there are none."""
     log: dict[str, Any] | None = None
@@ -94,7 +95,9 @@ class Run:
             path, "attack again",
             point=self.point.content, protocol=self.attack.model_dump(mode="json"),
         )  # fmt: skip
-        if found.get("model") != self.description["model"]:
+        # Training that was repeated may give the same weights at another commit.
+        weights = [about.get("model", {}).get("sha256") for about in (found, self.description)]
+        if weights[0] != weights[1]:
             raise UserError(f"{path} is of other weights than the certificates; attack again")
         return found
 
@@ -104,11 +107,11 @@ class Run:
         Raises UserError if they are not those of each image and epsilon of the attack, or as
         ``attack_description`` does.
         """
-        path, _ = self.attacked / ATTACKED, self.attack_description
+        path, epsilons = self.attacked / ATTACKED, self.attack_description["protocol"]["epsilons"]
         columns = ("idx", "epsilon", "label", "clean", "predict", "correct")
         table = _read(path, columns, "attack again")
         images = self.attack.indices(datasets.describe(self.point.dataset).test_images)
-        wanted = [(image, epsilon) for image in images for epsilon in self.attack.epsilons]
+        wanted = [(image, epsilon) for image in images for epsilon in epsilons]
         if list(zip(table["idx"], table["epsilon"], strict=True)) != wanted:
             raise UserError(
                 f"{path} has other rows than one for each image and epsilon; attack again"

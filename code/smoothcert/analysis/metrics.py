@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,14 @@ class Estimate:
     def spread(self) -> NDArray[np.float64]:
         """Return what stands behind ±: the std over seeds or, for one seed, the standard error."""
         return self.std if self.seeds > 1 else self.standard_error
+
+    def columns(self, prefix: str = "") -> dict[str, Any]:
+        """Return mean, spreads and number of seeds as columns of a table."""
+        names = ("mean", "std", "lowest", "highest", "standard_error")
+        return {
+            **{f"{prefix}{name}": np.atleast_1d(getattr(self, name)) for name in names},
+            "seeds": self.seeds,
+        }
 
 
 def radii(step: float, cap: float) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ def measure(content: Experiment) -> pd.DataFrame:
             continue
         seconds = np.array([[run.read_training()["seconds"].sum()] for run in runs])
         devices = {run.description["model"]["provenance"]["device"] for run in runs}
-        time = tidy.columns(metrics.over_seeds(seconds), "seconds_")
+        time = metrics.over_seeds(seconds).columns("seconds_")
         del time["seconds_standard_error"]  # a run has one time, whatever the images
         named = tidy.cell(content, row, sigma) | {"devices": "; ".join(sorted(devices))}
         parts.append(pd.DataFrame({**named, **time, **tidy.acr(runs)}))

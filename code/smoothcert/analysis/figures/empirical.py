@@ -41,10 +41,9 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
         at_sigma = attacked[attacked["sigma"] == sigma]
         for index, row in tidy.rows(content, at_sigma):
             own = tidy.of(row, at_sigma)
-            spread = own["std"].fillna(own["standard_error"]).fillna(0)
             panel.errorbar(
-                own["radius"], own["mean"], spread, clip_on=False, elinewidth=0.9, capsize=2,
-                **style.marker_style(index),
+                own["radius"], own["mean"], style.bar(own), clip_on=False, elinewidth=0.9,
+                capsize=2, **style.marker_style(index),
             )  # fmt: skip
         farthest = max([content.cap(sigma), *at_sigma["radius"]])
         panel.set(xlim=(0, 1.03 * farthest), xlabel="$\\ell_2$ norm of the perturbation")

@@ -135,7 +135,7 @@ def points(panel: Axes, x: str, y: str, data: pd.DataFrame, look: Mapping[str, A
     """Draw a marker at the means of the quantities ``x`` and ``y``, with the spread of each."""
     if len(data):
         panel.errorbar(
-            data[f"{x}_mean"], data[f"{y}_mean"], xerr=_bar(data, x), yerr=_bar(data, y),
+            data[f"{x}_mean"], data[f"{y}_mean"], xerr=bar(data, f"{x}_"), yerr=bar(data, f"{y}_"),
             elinewidth=0.9, capsize=2, **look,
         )  # fmt: skip
 
@@ -166,11 +166,11 @@ def name_points(
                 break
 
 
-def _bar(data: pd.DataFrame, name: str) -> NDArray[np.float64]:
+def bar(data: pd.DataFrame, prefix: str = "") -> NDArray[np.float64]:
     """Return the standard deviation over seeds, or the standard error where there is one seed."""
-    spread = data[f"{name}_std"]
-    if f"{name}_standard_error" in data:
-        spread = spread.fillna(data[f"{name}_standard_error"])
+    spread = data[f"{prefix}std"]
+    if f"{prefix}standard_error" in data:
+        spread = spread.fillna(data[f"{prefix}standard_error"])
     return spread.fillna(0).to_numpy()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from smoothcert.analysis import measurement, metrics
@@ -30,18 +29,7 @@ def counted(content: Experiment, data: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def frame(named: Mapping[str, Any], estimate: Estimate) -> pd.DataFrame:
     """Return the columns ``named`` and those of an estimate, a row for each of its values."""
-    return pd.DataFrame({**named, **columns(estimate)})
-
-
-def columns(estimate: Estimate, prefix: str = "") -> dict[str, Any]:
-    """Return mean, spreads and number of seeds as columns."""
-    return {
-        **{
-            f"{prefix}{name}": np.atleast_1d(getattr(estimate, name))
-            for name in ("mean", "std", "lowest", "highest", "standard_error")
-        },
-        "seeds": estimate.seeds,
-    }
+    return pd.DataFrame({**named, **estimate.columns()})
 
 
 def of(row: Row, data: pd.DataFrame) -> pd.DataFrame:
@@ -58,4 +46,4 @@ def rows(content: Experiment, data: pd.DataFrame) -> list[tuple[int, Row]]:
 def acr(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the columns of the ACR of a cell's runs."""
     credited = [metrics.credited_radius(run.outcomes) for run in runs]
-    return columns(metrics.over_seeds(credited), "acr_")
+    return metrics.over_seeds(credited).columns("acr_")

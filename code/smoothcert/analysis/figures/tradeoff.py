@@ -16,7 +16,7 @@ def measure(content: Experiment) -> pd.DataFrame:
     """Return clean accuracy and ACR of each row and sigma."""
     parts = []
     for (row, sigma), runs in content.cells.items():
-        clean = tidy.columns(curves.certified_accuracy(runs, np.zeros(1)), "clean_accuracy_")
+        clean = curves.certified_accuracy(runs, np.zeros(1)).columns("clean_accuracy_")
         parts.append(pd.DataFrame({**tidy.cell(content, row, sigma), **clean, **tidy.acr(runs)}))
     return tidy.counted(content, parts)
 

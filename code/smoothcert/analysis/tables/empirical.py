@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from smoothcert.analysis import empirical
 from smoothcert.analysis.empirical import Cell
 from smoothcert.analysis.measurement import Results
@@ -38,7 +40,7 @@ def table(results: Results) -> Table:
             for sigma in content.sigmas
             if any(cell.sigma == sigma for cell in cells)
         ],
-        empirical.numbers(content, cells),
+        empirical.numbers(content, cells) if cells else pd.DataFrame(columns=["label"]),
     )
 
 
