@@ -203,6 +203,20 @@ def test_the_figure_shows_curves_and_marks(folder):
     ]
 
 
+def test_curves_bear_no_marks_even_where_dashes_repeat(folder):
+    methods = [{"method": "gaussian", "label": label} for label in "abcdefg"]
+    manifest = write_experiment(folder, **ATTACK, methods=methods, sigmas=[0.5], seeds=[0])
+    content = experiment.load(manifest)
+    figure = empirical.draw(content, empirical.measure(content))
+    (panel,) = figure.axes
+    marks = {container[0] for container in panel.containers}
+    assert len(marks) == 7
+    assert {line.get_marker() for line in panel.get_lines() if len(line.get_xdata()) > 100} == {
+        "none"
+    }
+    assert all(line.get_marker() != "none" for line in marks)
+
+
 class TestConfiguration:
     def test_images_and_arithmetic_are_those_of_certification(self):
         changes = {"certification": {"subset": "every-7", "precision": "fp32"}, **ATTACK}

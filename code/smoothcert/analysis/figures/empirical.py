@@ -38,6 +38,8 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     )
     figure, panels = curves.draw_per_sigma(content, certified, legend, note)
     for panel, sigma in zip(panels, content.sigmas, strict=True):
+        for line in panel.get_lines():  # marks here are attacks, and tell no dashes apart
+            line.set_marker("none")
         at_sigma = attacked[attacked["sigma"] == sigma]
         for index, row in tidy.rows(content, at_sigma):
             own = tidy.of(row, at_sigma)
