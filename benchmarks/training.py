@@ -60,6 +60,9 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5, help="of each side (default: 5)")
+    parser.add_argument(
+        "--archs", nargs="+", choices=NETWORKS, help="of speed (default: lenet, on a GPU all)"
+    )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {unknown.pop()}, only {', '.join(parts)}")
@@ -74,7 +77,7 @@ def main() -> None:
 def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
     """Compare the training loop with the plain one."""
     lines = []
-    for arch in ["lenet", "resnet110"] if device.type == "cuda" else ["lenet"]:
+    for arch in options.archs or (NETWORKS if device.type == "cuda" else ["lenet"]):
         images = {"cpu": 40, "cuda": 200}[device.type] * BATCH
         sides = {
             f"plain loop, {workers} workers": plain_loop(arch, images, workers, options, device)
