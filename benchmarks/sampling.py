@@ -149,6 +149,7 @@ def torch_defaults() -> Iterator[None]:
 def suitable_size(side: Callable[[int], Tensor]) -> int:
     """Return a multiple of 1,000 votes that takes about SECONDS, or 1,000 if those take longer."""
     n = 1000
+    side(1)  # anew, since the back ends built after it made torch forget what it had compiled
     while True:
         started = time.perf_counter()
         side(n)
