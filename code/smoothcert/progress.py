@@ -15,7 +15,7 @@ class Progress:
         self._total, self._unit, self._first, self._done = total, unit, done, done
         self._between = seconds_between_lines
         self._started = time.monotonic()
-        self._last_line = -float("inf")
+        self._last_line = self._started
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, unit=unit, dynamic_ncols=True)
