@@ -164,7 +164,8 @@ class Margin(Section):
     """Of an average certified radius: share of the published one."""
 
     share: float = Field(0.01, gt=0, lt=1)
-    """Of accuracies and rates of abstention: absolute; 0.01 is one percentage point."""
+    """Of accuracies and rates of abstention: absolute; 0.01 is one percentage point. At most half
+    of what the published one is away from 0 or 1."""
 
 
 class _ByName(dict[str, "Experiment"]):

@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -100,21 +101,43 @@ def _free_gpu() -> int:
     found = [torch.cuda.get_device_properties(index) for index in range(count)]
     # With the number on the bus, since a driver may give all GPUs the same UUID of zeros.
     names = [f"{gpu.uuid}-{gpu.pci_bus_id}" for gpu in found]
-    places = ((place, index) for place in itertools.count() for index in range(count))
-    return next(index for place, index in places if _hold(f"{names[index]}-{place}"))
+    with _locked("choice", wait=True):  # nobody else counts or takes a place meanwhile
+        busy = [sum(map(_is_held, _places(name))) for name in names]
+        index = busy.index(min(busy))
+        _held.append(next(filter(None, map(_locked, _places(names[index], new=True)))))
+    return index
 
 
-def _hold(place: str) -> bool:
-    """Lock a place on a GPU until this process ends; return whether it was free."""
-    lock = Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{place}.lock")
-    handle = lock.open("a")
+def _places(name: str, new: bool = False) -> Iterator[str]:
+    """Yield the names of the places on a GPU that were ever taken, and all others if ``new``."""
+    for number in itertools.count():
+        place = f"{name}-{number}"
+        if not (new or _lock_file(place).exists()):
+            return
+        yield place
+
+
+def _is_held(place: str) -> bool:
+    """Return whether a process holds the place."""
+    handle = _locked(place)
+    if handle:
+        handle.close()
+    return handle is None
+
+
+def _locked(place: str, wait: bool = False) -> IO[str] | None:
+    """Lock a place until the handle is closed or this process ends; None if another holds it."""
+    handle = _lock_file(place).open("a")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         handle.close()
-        return False
-    _held.append(handle)
-    return True
+        return None
+    return handle
+
+
+def _lock_file(place: str) -> Path:
+    return Path(tempfile.gettempdir(), f"smoothcert-{os.getuid()}-{place}.lock")
 
 
 def name(device: torch.device) -> str:

@@ -3,8 +3,8 @@
 A stage's fingerprint covers the modules that its entry modules import, directly or not, within
 this package. Each module counts as its syntax tree, without comments, docstrings and the other
 bare strings that document attributes. Methods, data sets and architectures are found by name at
-run time, which no import statement shows; a stage therefore names the ones it uses. Modules that
-only speak to the user do not count.
+run time, which no import statement shows; a stage therefore names the ones it uses. Modules on
+which no result depends, such as messages, do not count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from smoothcert.point import Point
 PACKAGE = Path(__file__).parent
 RESOURCES = {".html", ".css", ".js"}
 """Suffixes of the files that modules read beside Python's own."""
-SPEAKING = {"errors.py", "progress.py"}
+WITHOUT_EFFECT = {"errors.py", "gpus.py", "progress.py"}
 """Modules of the package on which no result depends."""
 
 
@@ -89,7 +89,7 @@ def _files(module: str) -> list[Path]:
     files = [folder / "__init__.py" for folder in folders]
     files.append(folders[-1].with_suffix(".py"))
     files += [path for path in folders[-1].parent.glob("*") if path.suffix in RESOURCES]
-    return [path for path in files if path.is_file() and path.name not in SPEAKING]
+    return [path for path in files if path.is_file() and path.name not in WITHOUT_EFFECT]
 
 
 @cache

@@ -22,6 +22,8 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
     ``code`` is the stage's fingerprint, ``data`` the data set's checksum. The record holds no
     time, so that equal computations leave equal files.
     """
+    # torch's version stands for the other libraries, but cuDNN may be another one under it.
+    cudnn = {"cudnn": torch.backends.cudnn.version()} if device.type == "cuda" else {}
     return {
         "smoothcert": __version__,
         "commit": commit(),
@@ -31,6 +33,7 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": str(torch.__version__),
+        **cudnn,
         # Both decide the pixels of images that are decoded and resized.
         "torchvision": version("torchvision"),
         "pillow": version("pillow"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,9 @@ COLUMNS = (
 
 N0 = 100
 """Votes that choose the class: the same in all publications, so that no column holds it."""
+
+PROTOCOL = {"n0": N0, "n": 100_000, "alpha": 0.001}
+"""How the papers certify, whose claims are judged; other numbers tell their own n and alpha."""
 
 SELECTION = ("best_of", "best_at")
 """Keys of the settings that say how the run was chosen, not how it was trained."""
@@ -189,6 +192,40 @@ def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> l
     return found
 
 
+def shared_training(
+    source: str,
+    dataset: str,
+    arch: str,
+    method: str,
+    told: Iterable[str] = (),
+    folder: Path = FOLDER,
+) -> dict[str, str]:
+    """Return the training settings that the runs of a source share.
+
+    ``told`` names settings of the run that may say that it was trained in another way.
+    """
+    settings: dict[str, str] = {}
+    for common in _training(folder):
+        mine = (
+            source in common["source"]
+            and common["dataset"] == dataset
+            and common.get("arch", arch) == arch
+            and method in common.get("method", [method])
+        )
+        if mine and not set(common.get("unless", [])) & set(told):
+            settings |= {key: _plain(value) for key, value in common["settings"].items()}
+    return settings
+
+
+def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return, in words, which of their settings are others than ours; of None or "" is none."""
+    return tuple(
+        f"{key} (ours {ours.get(key)}, theirs {value})"
+        for key, value in theirs.items()
+        if value not in (None, "") and not same(ours.get(key), value)
+    )
+
+
 def _trained_with(settings: dict[str, Any], entry: Number) -> bool:
     told = {key: value for key, value in entry.settings.items() if key not in SELECTION}
     return all(same(settings.get(key), value) for key, value in told.items())
@@ -197,10 +234,9 @@ def _trained_with(settings: dict[str, Any], entry: Number) -> bool:
 @cache
 def _read(folder: Path, source: str) -> tuple[Number, ...]:
     path = folder / f"{source}.csv"
-    shared = [common for common in _training(folder) if source in common["source"]]
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            return tuple(_trained(e, shared) for e in _entries(path, csv.DictReader(handle)))
+            return tuple(_trained(e, folder) for e in _entries(path, csv.DictReader(handle)))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -214,18 +250,11 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
-def _trained(entry: Number, shared: list[dict[str, Any]]) -> Number:
+def _trained(entry: Number, folder: Path) -> Number:
     """Return the entry with the training settings that its source's runs share."""
-    settings: dict[str, str] = {}
-    for common in shared:
-        mine = (
-            common["dataset"] == entry.dataset
-            and common.get("arch", entry.arch) == entry.arch
-            and entry.method in common.get("method", [entry.method])
-        )
-        if mine and not set(common.get("unless", [])) & set(entry.settings):
-            settings |= {key: _plain(value) for key, value in common["settings"].items()}
-    return dataclasses.replace(entry, settings={**settings, **entry.settings})
+    cell = (entry.source, entry.dataset, entry.arch, entry.method)
+    shared = shared_training(*cell, entry.settings, folder)
+    return dataclasses.replace(entry, settings={**shared, **entry.settings})
 
 
 def _entries(path: Path, rows: csv.DictReader) -> Iterator[Number]:

@@ -19,7 +19,7 @@ ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
 TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
-AGAIN = "certify again, or fetch it again if it is a published log"
+AGAIN = "delete its folder and certify again, or fetch it again if it is a published log"
 """What to do with a damaged table."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
@@ -145,10 +145,15 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises UserError if a file is missing or damaged, or if an image of the subset has no row or
     several.
     """
-    description = files.read_json(folder / DESCRIPTION)
+    try:
+        description = files.read_json(folder / DESCRIPTION)
+    except UserError as error:
+        if (folder / TABLE).exists():
+            raise UserError(f"{error}; {AGAIN}") from error
+        raise
     for key in ("point", "protocol", "shard", "images", "provenance"):
         if not isinstance(description, dict) or key not in description:
-            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; certify again")
+            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; {AGAIN}")
     return read_table(folder / TABLE, description["images"]), description
 
 
@@ -164,12 +169,12 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     if len(duplicates):
         raise UserError(
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
-            "delete its folder and certify again"
+            f"{AGAIN}"
         )
     if len(table) != images and not (partial and len(table) < images):
         raise UserError(
             f"{path} has {len(table)} rows for {images} images; an incomplete table is never "
-            "averaged: certify the rest"
+            f"averaged; {AGAIN}"
         )
     return table.sort_values("idx", ignore_index=True)
 
@@ -178,7 +183,7 @@ def _parse(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t", dtype={"time": str})
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
+        raise UserError(f"{path} does not exist; {AGAIN}") from error
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as a table ({str(error).splitlines()[0]}); {AGAIN}"

@@ -26,9 +26,14 @@ CLAIM = {
     "id": "a-claim",
     "text": "A claim.",
     "source": "Someone 2020",
+    "published": "jeong2020rebuttal",
     "dataset": "mnist",
     "arch": "lenet",
 }
+AS_PUBLISHED = {
+    "n0": 100, "n": 100_000, "alpha": 0.001,
+    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
+}  # fmt: skip
 LOW, HIGH = [1.55, 1.56, 1.57], [1.65, 1.66, 1.67]
 
 
@@ -39,7 +44,7 @@ def claim(*changes: dict) -> Claim:
 
 def runs(*cells: tuple[str, list[float]], **columns) -> pd.DataFrame:
     """Return the table of runs of (method, a value a seed) at sigma 0.5."""
-    row = {"lambda": 0.0, "sigma": 0.5, "metric": "acr", "radius": np.nan} | columns
+    row = {"lambda": 0.0, "sigma": 0.5, "metric": "acr", "radius": np.nan, **AS_PUBLISHED} | columns
     return pd.DataFrame(
         {"method": method, "seed": seed, "value": value} | row
         for method, values in cells
@@ -200,6 +205,22 @@ class TestEvaluate:
         assert result.outcome == Outcome.UNDECIDED
         assert result.findings[0].level == pytest.approx(0.995)
         assert result.findings[0].interval[1] > 0
+
+    @pytest.mark.parametrize(
+        ("change", "difference"),
+        [
+            ({"epochs": 3}, "epochs (ours 3, theirs 90)"),
+            ({"lr_convention": "cohen"}, "lr_convention (ours cohen, theirs jeong)"),
+            ({"n": 10_000}, "n (ours 10000, theirs 100000)"),
+            ({"alpha": 0.01}, "alpha (ours 0.01, theirs 0.001)"),
+        ],
+    )
+    def test_runs_of_another_training_or_protocol_say_nothing(self, change, difference):
+        table = pd.concat([runs(("consistency", LOW), **change), runs(("gaussian", HIGH))])
+        (finding,) = evaluate(claim(), table).findings
+        assert finding.outcome == Outcome.NOT_COMPARABLE
+        assert finding.reason == f"consistency differs in {difference}"
+        assert finding.difference is None
 
     def test_seeds_of_several_settings_are_not_averaged(self):
         table = pd.concat([runs(("consistency", HIGH)), runs(("gaussian", LOW))])

@@ -54,6 +54,9 @@ def test_processes_spread_over_the_gpus(uuids, monkeypatch, tmp_path):
     assert [device._free_gpu() for _ in range(5)] == [0, 1, 0, 1, 0]
     device._held[1].close()
     assert [device._free_gpu() for _ in range(2)] == [1, 1]
+    for ended in (0, 2, 3):
+        device._held[ended].close()  # one process stays on GPU 0, two on GPU 1
+    assert [device._free_gpu() for _ in range(3)] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("wanted", "threads"), [(None, 3), ("5", 5)])

@@ -77,9 +77,10 @@ def test_the_description_of_a_setting_changes_nothing(stages):
     assert stages("settings.py", '"""Initial learning rate."""', '"""The first one."""') == set()
 
 
-def test_what_is_said_to_the_user_changes_nothing(stages):
+def test_messages_and_counts_of_gpus_change_nothing(stages):
     assert stages("progress.py", " left", " to go") == set()
     assert stages("errors.py", "did you mean", "do you mean") == set()
+    assert stages("gpus.py", "present", "there") == set()
 
 
 def test_a_loss_concerns_its_method_alone(stages):

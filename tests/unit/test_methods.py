@@ -135,7 +135,8 @@ class TestConsistency:
 
     @staticmethod
     def computed(form, z, dtype=torch.float64):
-        objective = methods.load("consistency")(m=M, eta=ETA, form=form)
+        eta = {"eta": ETA} if form == "released" else {}
+        objective = methods.load("consistency")(m=M, form=form, **eta)
         tensor = torch.tensor(z, requires_grad=True, dtype=dtype)
         value = objective.regularizer(tensor, WEIGHT)
         value.backward()
@@ -417,6 +418,7 @@ def test_steps_of_an_mnist_epoch(name, parameters, steps):
         ("smoothadv", {"warmup": 0}, "warmup: Input should be greater than or equal to 1, not 0"),
         ("smoothadv", {"attack": "fgsm"}, "attack: Input should be 'pgd' or 'ddn', not 'fgsm'"),
         ("smoothadv", {"gradient": "gradient-free", "m": 1}, "gradient-free needs attack pgd"),
+        ("consistency", {"form": "first", "eta": 0.1}, "means nothing in form first"),
         ("smoothadv", {"gradient": "gradient-free", "attack": "ddn"}, "gradient-free needs attack"),
         ("pgd", {"noise": "none"}, "set m to 1, not 4"),
         ("smoothadv_consistency", {"m": 1}, "m: Input should be greater than or equal to 2, not 1"),

@@ -284,6 +284,15 @@ def test_margin():
     assert verdicts.margin("abstention", 0.1, share=0.02) == 0.02
 
 
+@pytest.mark.parametrize("value", [0.0024, 0.9976])
+def test_the_margin_of_what_is_rare_does_not_forgive_everything(value):
+    assert verdicts.margin("abstention", value) == pytest.approx(0.0012)
+    ours, theirs = Sample(abs(value - 0.0066), 0.0006, 3), Sample(value, 0.0017, 5)
+    pair = verdicts.Pair(ours, theirs, verdicts.margin("abstention", value))
+    (verdict,) = verdicts.judge([pair])
+    assert verdict.kind is not Kind.REPRODUCED
+
+
 def test_printed_carries_its_rounding():
     assert verdicts.printed(ENTRY) == Sample(1.6653, 0.0007, 5, pytest.approx(0.00005))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from smoothcert import datasets, methods, models
+from smoothcert import datasets, methods, models, published
 from smoothcert.analysis import metrics
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, reason
@@ -92,6 +92,10 @@ class Claim(Section):
 
     source: str = Field(min_length=1)
     """Who makes it, and where."""
+
+    published: Annotated[str, _one_of("source", published.sources)]
+    """The publication of the numbers that it is about, a file of config/published: runs that are
+    trained or certified in another way say nothing of it."""
 
     dataset: Annotated[str, _one_of("dataset", datasets.names)]
     """The data set."""

@@ -4,7 +4,8 @@ A claim is *supported* if the 95% interval of each of its differences lies on th
 an equality, the 90% interval within the threshold; of a steady metric, that of its deviation);
 *contradicted* if that of any lies on the other side, at a level raised by their number, since one
 of many does so by chance (Bonferroni); *undecided* between the two, and where each side has a
-single run. Differences are Welch's over seeds.
+single run. Differences are Welch's over seeds. Runs that were trained or certified in another way
+than the published ones are *not comparable*: a short training can turn a difference around.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
+from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
 from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
-from smoothcert.published import same
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,21 @@ def evaluate(claim: Claim, runs: pd.DataFrame) -> Result:
     """Return what the runs of the claim's data set and network say of it.
 
     ``runs`` has a row a run and metric with the columns method, lambda, sigma, seed, metric, radius
-    and value, and others by which cells may name settings; if it has the column configuration, only
-    runs that share one are averaged. All are of one protocol.
+    and value, those of the protocol, and the settings of training, by which cells may be named; if
+    it has the column configuration, only runs that share one are averaged.
     """
     pairs = [
         (comparison, right, sigma)
         for comparison in claim.comparisons
         for right, sigma in product(comparison.right, comparison.sigmas)
     ]
-    findings = tuple(_finding(*pair, len(pairs), runs) for pair in pairs)
+    findings = tuple(_finding(claim, *pair, len(pairs), runs) for pair in pairs)
     outcomes = {finding.outcome for finding in findings}
     return Result(claim, next(o for o in Outcome if o in outcomes), findings)
 
 
 def _finding(
-    comparison: Comparison, right: Cell, sigma: float, count: int, runs: pd.DataFrame
+    claim: Claim, comparison: Comparison, right: Cell, sigma: float, count: int, runs: pd.DataFrame
 ) -> Finding:
     def found(outcome: Outcome, reason: str, **more: Any) -> Finding:
         return Finding(comparison, comparison.left, right, sigma, outcome, reason, **more)
@@ -88,6 +89,8 @@ def _finding(
                 f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
                 "lambda or settings",
             )
+        if differs := published.differing(rows[0], _theirs(claim, cell)):
+            return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
         sides.append(rows)
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
     over = difference(ours, theirs)
@@ -111,6 +114,12 @@ def _finding(
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
+def _theirs(claim: Claim, cell: Cell) -> dict[str, Any]:
+    """Return how the runs behind the claim were trained and certified, as far as it is known."""
+    shared = published.shared_training(claim.published, claim.dataset, claim.arch, cell.method)
+    return published.PROTOCOL | shared
+
+
 def _rows(
     cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame
 ) -> Iterator[dict[str, Any]]:
@@ -120,7 +129,7 @@ def _rows(
         mine = mine[np.isclose(mine["lambda"], cell.lambda_)]
     for key, value in cell.settings.items():
         column = mine[key] if key in mine else [None] * len(mine)
-        mine = mine[np.array([same(found, value) for found in column], bool)]
+        mine = mine[np.array([published.same(found, value) for found in column], bool)]
     mine = mine[mine["value"].notna()]  # mode evaluate leaves abstentions unknown
     wanted = mine["metric"] == comparison.metric
     if comparison.radius is not None:

@@ -71,6 +71,12 @@ class Run:
             point=self.point.content, protocol=self.protocol.model_dump(mode="json"),
         )  # fmt: skip
 
+    @property
+    def arithmetic(self) -> dict[str, str | None]:
+        """Return the back end and the precision that classified; None where a log tells neither."""
+        told = self.description.get("evaluation", {})
+        return {key: told.get(key) for key in ("backend", "precision")}
+
     def read_certificates(self) -> pd.DataFrame:
         """Return the certificates of the protocol's images, sorted by image.
 

@@ -199,6 +199,7 @@ def _run(experiment: Experiment, run: Run, measured: Measured) -> dict[str, Any]
         "seconds_per_image": run.outcomes["time"].mean(),
         "certify_memory": run.read_peak_memory("certify"),
         "device": run.description["provenance"]["device"],
+        **run.arithmetic,
         "unpublished": " ".join(run.unpublished),
         "images": len(run.outcomes),
         **protocol(experiment),

@@ -59,6 +59,7 @@ class Outcome(StrEnum):
     """
 
     CONTRADICTED = "contradicted"
+    NOT_COMPARABLE = "not comparable"
     NOT_RUN = "not run"
     UNDECIDED = "undecided"
     SUPPORTED = "supported"
@@ -113,9 +114,12 @@ def margin(metric: str, value: float, acr: float = 0.005, share: float = 0.01) -
     """Return the margin of reproduction for a published value.
 
     ``acr`` is relative to the published ACR; ``share`` is absolute, 0.01 being a percentage point,
-    and holds for accuracies and rates.
+    and holds for accuracies and rates. Of rare cases, and of all but rare ones, it would forgive
+    everything: it is half of what the published share is away from 0 or 1 at most.
     """
-    return acr * abs(value) if metric == metrics.ACR else share
+    if metric == metrics.ACR:
+        return acr * abs(value)
+    return min(share, value / 2, (1 - value) / 2)
 
 
 def printed(number: Number) -> Sample:
@@ -132,20 +136,15 @@ def incomparable_in(
     A setting that the number does not tell is not compared. Where theirs was computed from logs
     on our very subset, pass ``number.subset``.
     """
-    pairs = {
-        "subset": (subset, number.subset),
-        "n0": (n0, published.N0),
-        "n": (n, number.n),
-        "alpha": (alpha, number.alpha),
+    ours = {**settings, "subset": subset, "n0": n0, "n": n, "alpha": alpha}
+    theirs = {
+        "subset": number.subset,
+        "n0": published.N0,
+        "n": number.n,
+        "alpha": number.alpha,
+        **{k: value for k, value in number.settings.items() if k not in published.SELECTION},
     }
-    for key, value in number.settings.items():
-        if key not in published.SELECTION:
-            pairs[key] = (settings.get(key), value)
-    return tuple(
-        f"{key} (ours {ours}, theirs {theirs})"
-        for key, (ours, theirs) in pairs.items()
-        if theirs not in (None, "") and not published.same(ours, theirs)
-    )
+    return published.differing(ours, theirs)
 
 
 def judge(table: Sequence[Pair]) -> list[Verdict]:

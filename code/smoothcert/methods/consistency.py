@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing, Terms, logits_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ class Objective(Method):
 
     form: Literal["released", "first", "xent", "kl", "mse"] = "released"
     """The released loss, the first one (of the NeurIPS rebuttal) or one of three alternatives."""
+
+    @model_validator(mode="after")
+    def _eta_counts(self) -> Objective:
+        if self.form != "released" and self.eta != Objective.model_fields["eta"].default:
+            raise UserError(f"eta: means nothing in form {self.form}; leave it out")
+        return self
 
     @property
     def minibatches(self) -> int:

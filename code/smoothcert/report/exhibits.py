@@ -19,7 +19,10 @@ from smoothcert.errors import UserError
 
 SHOWN = {
     "verdicts": tuple(Kind),
-    "claims": (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED, Outcome.NOT_RUN),
+    "claims": (
+        *(Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED),
+        *(Outcome.NOT_COMPARABLE, Outcome.NOT_RUN),
+    ),
 }
 """The verdicts in the order in which they are counted."""
 

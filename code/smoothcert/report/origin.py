@@ -21,8 +21,11 @@ ORIGIN = {
     "code": "Code fingerprint",
     "data": "Data checksum (SHA-256)",
     "device": "Device",
+    "backend": "Back end",
+    "precision": "Precision",
     "python": "Python",
     "torch": "PyTorch",
+    "cudnn": "cuDNN",
 }
 """How the page calls the entries of a provenance record; others stand under their own name."""
 
@@ -40,9 +43,9 @@ def provenance(content: Experiment) -> tuple[list[str], list[tuple[str, list[lis
     """Return the provenance of our runs: the stages, and each entry's name and values in them."""
     ours = [run for run in content.runs if not run.log]
     records = {
-        "Training": [run.description["model"]["provenance"] for run in ours],
-        "Certification": [run.description["provenance"] for run in ours],
-        "Attack": [run.attack_description["provenance"] for run in ours if run.attacked],
+        "Training": [_training(run) for run in ours],
+        "Certification": [_evaluation(run.description) for run in ours],
+        "Attack": [_evaluation(run.attack_description) for run in ours if run.attacked],
     }
     stages = {stage: found for stage, found in records.items() if found}
     every = (record for found in stages.values() for record in found)
@@ -117,6 +120,20 @@ def run_files(run: Run) -> list[Path]:
         table = run.attacked / ATTACKED
         found += [table, table.with_suffix(".json")]
     return found
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """Return the provenance of a run's weights, with the arithmetic of training."""
+    record = run.description["model"]["provenance"]
+    backend = f"torch {record['torch']}"
+    return record | {"backend": backend, "precision": run.point.training.precision}
+
+
+def _evaluation(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of certificates or answers, with the arithmetic behind them."""
+    told = description["evaluation"]
+    backend = f"{told['backend']} {told['version']}"
+    return description["provenance"] | {"backend": backend, "precision": told["precision"]}
 
 
 def _distinct(provenances: list[dict[str, Any]], key: str) -> list[str]:

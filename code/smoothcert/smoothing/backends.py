@@ -156,6 +156,9 @@ class Torch:
         native = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         self.precision = _resolve(precision, native, f"torch on {device.type}")
         self.device = device
+        if gpu:
+            # It chooses kernels, which round, and may be another one under the same torch.
+            self.version += f", cuDNN {torch.backends.cudnn.version()}"
         small = classifier.specification.size <= 64
         self.chunk = OpenVino.chunk if not gpu else 4096 if small else 512
         self.batch = self.chunk

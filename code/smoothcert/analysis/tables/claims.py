@@ -36,7 +36,8 @@ def table(results: Results) -> Table:
         [
             "Supported: the 95% interval of every difference lies on the claimed side. "
             "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
-            "neither, or one seed each. The words are ours.",
+            "neither, or one seed each. Not comparable: trained or certified in another way than "
+            "the runs that the claim is about. The words are ours.",
         ]
         if judged
         else ["No claim of the papers is about this data set and network."]
@@ -61,7 +62,7 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
 
     A method that was run here and is also there as a published log counts with our runs alone.
     """
-    rows = []
+    rows, protocol = [], results.protocol
     own = {run.point.method for run in results.experiment.runs if run.log is None}
     for run in results.experiment.runs:
         if run.log is not None and run.point.method in own:
@@ -71,6 +72,7 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
         for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
             rows.append(
                 {
+                    **protocol,
                     **settings["training"],
                     **settings["parameters"],
                     "method": run.point.method,

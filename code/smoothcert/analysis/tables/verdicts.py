@@ -173,7 +173,8 @@ def _notes(results: Results, judged: list[Judged]) -> list[str]:
         notes.append(
             "Reproduced: the 90% interval of the difference over seeds lies within ± "
             f"{100 * margin['acr']:g}% of the published ACR, or ± {100 * margin['share']:g} "
-            "percentage points of an accuracy: the margin. Not reproduced: otherwise, if the 95% "
+            "percentage points of an accuracy or abstention, at most half of what the published "
+            "one is away from 0 or 100%: the margin. Not reproduced: otherwise, if the 95% "
             "interval, adjusted by Holm's method for this table, excludes 0. Inconclusive: "
             "otherwise. Both sides are taken to deviate alike between seeds: Student's t. Radii "
             "are first rounded as the published ones were. Where this report holds the logs of the "
