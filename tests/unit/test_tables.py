@@ -101,6 +101,22 @@ class TestNumbers:
             markdown = (tables / f"{name}.md").read_text(encoding="utf-8")
             assert "subset every-4 (90 images), n₀ = 100, n = 10,000, α = 0.001" in markdown
 
+    def test_each_table_tells_of_different_arithmetic(self, folder):
+        manifest, tables = write_experiment(folder), Path("tables")
+        write_tables(manifest, tables)
+        assert "Certified in several ways" not in (tables / "acr.md").read_text(encoding="utf-8")
+        first, *others = files.read_json(manifest)["runs"]
+        path = Path(first["certificates"], "certificates.json")
+        evaluation = {"backend": "torch", "version": "2", "precision": "bf16"}
+        files.write_json(path, {**files.read_json(path), "evaluation": evaluation})
+        write_tables(manifest, tables)
+        ways = f"several ways: openvino in fp32 ({len(others)} runs), torch in bf16 (1 run);"
+        for name in NUMBERS:
+            assert ways in (tables / f"{name}.md").read_text(encoding="utf-8"), name
+        runs = pd.read_csv(tables / "runs.csv")
+        assert runs["backend"].tolist() == ["torch", *["openvino"] * len(others)]
+        assert runs["precision"].tolist() == ["bf16", *["fp32"] * len(others)]
+
 
 class TestFormats:
     """What is shown, read back, is what the CSV holds."""

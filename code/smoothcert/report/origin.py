@@ -48,12 +48,10 @@ def provenance(content: Experiment) -> tuple[list[str], list[tuple[str, list[lis
         "Attack": [_evaluation(run.attack_description) for run in ours if run.attacked],
     }
     stages = {stage: found for stage, found in records.items() if found}
-    every = (record for found in stages.values() for record in found)
-    keys = dict.fromkeys([*ORIGIN, *(key for record in every for key in record)])
+    recorded = dict.fromkeys(k for found in stages.values() for record in found for k in record)
+    keys = [*(key for key in ORIGIN if key in recorded), *(k for k in recorded if k not in ORIGIN)]
     return list(stages), [
-        (ORIGIN.get(key, key), [_distinct(found, key) for found in stages.values()])
-        for key in keys
-        if stages
+        (ORIGIN.get(key, key), [_distinct(found, key) for found in stages.values()]) for key in keys
     ]
 
 

@@ -108,7 +108,10 @@ def closing_notes(results: Results) -> list[str]:
     # Each rounds in its own way, by far less than seeds deviate (benchmarks/README.md).
     arithmetic = results.runs[["backend", "precision"]].dropna().value_counts(sort=False)
     several = len(arithmetic) > 1
-    ways = ", ".join(f"{' in '.join(way)} ({count} runs)" for way, count in arithmetic.items())
+    ways = ", ".join(
+        f"{' in '.join(way)} ({count} run{'s' if count > 1 else ''})"
+        for way, count in sorted(arithmetic.items())
+    )
     return [
         *([f"{GUESS} Settings that the reproduced source does not state: {guesses}."] * bool(rows)),
         f"Protocol: subset {protocol.subset} ({experiment.images:,} images), "
