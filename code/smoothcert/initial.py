@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from smoothcert import checkpoint, files
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
@@ -35,10 +33,7 @@ def start_from(classifier: Classifier, path: Path, head: str) -> dict[str, Any]:
         )
     state = source.classifier.network.state_dict()
     if head == "new":
-        last = [n for n, part in classifier.network.named_modules() if isinstance(part, nn.Linear)][
-            -1
-        ]
         fresh = classifier.network.state_dict()
-        state |= {key: fresh[key] for key in state if key.startswith(f"{last}.")}
+        state |= {key: fresh[key] for key in state if key.startswith(f"{classifier.head}.")}
     classifier.network.load_state_dict(state)
     return {"path": str(path), "sha256": files.sha256(path), "provenance": source.provenance}

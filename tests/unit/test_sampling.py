@@ -33,7 +33,7 @@ def classifier(arch: str) -> Classifier:
     network = models.build(
         models.Specification(arch, channels, size, 10, (0.5,) * channels, (0.25,) * channels)
     ).eval()
-    *_, last = (module for module in network.modules() if isinstance(module, torch.nn.Linear))
+    last = network.network.get_submodule(network.head)
     few = 64 if size < 100 else 8
     with torch.no_grad():
         logits = network(
@@ -47,6 +47,21 @@ def images(network: Classifier) -> torch.Tensor:
     specification = network.specification
     shape = (len(INDICES), specification.channels, specification.size, specification.size)
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("arch", ["lenet", "resnet20", "densenet40", "resnet50"])
+def test_logits_are_not_rounded_to_bf16(arch):
+    network = classifier(arch)
+    names, pixels = list(network.state_dict()), images(network)[:2]
+    ours = backends._with_head_in_float32(network)
+    assert list(network.state_dict()) == names
+    with torch.inference_mode():
+        assert torch.equal(ours(pixels), network(pixels))
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded, full = network(pixels), ours(pixels)
+    assert torch.equal(rounded.bfloat16().float(), rounded)
+    assert (full.bfloat16().float() != full).float().mean() > 0.5
+    assert not torch.equal(full, network(pixels))  # all other layers compute in bf16
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])

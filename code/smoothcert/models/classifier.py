@@ -25,6 +25,12 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(specification.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(specification.std).view(1, -1, 1, 1))
 
+    @property
+    def head(self) -> str:
+        """Return the name of the network's last linear layer, which gives the logits."""
+        parts = self.network.named_modules()
+        return [name for name, part in parts if isinstance(part, nn.Linear)][-1]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes), in float32 whatever the precision of the network."""
         return self.network((images - self.mean) / self.std).float()

@@ -10,13 +10,14 @@ where its workspace does not fit, and a halved batch may round another way).
 
 from __future__ import annotations
 
+import copy
 import logging
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
@@ -165,6 +166,8 @@ class Torch:
         self.images = 8 if gpu and small else 1
         self._sigma = sigma
         self._shape = _shape(self.chunk, classifier)
+        if self.precision == "bf16":
+            classifier = _with_head_in_float32(classifier)
         self._classifier = classifier.to(device, memory_format=torch.channels_last).eval()
         self._classify = self._uncompiled
         if gpu:
@@ -204,6 +207,31 @@ class Torch:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self._classifier(noisy)
         return logits.argmax(1)
+
+
+class _InFloat32(nn.Module):
+    """A layer that computes in float32 where autocast lets the others compute in bf16."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what the layer makes of the inputs."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self.layer(inputs.float())
+
+
+def _with_head_in_float32(classifier: Classifier) -> Classifier:
+    """Return a copy of the classifier whose logits autocast does not round to bf16.
+
+    They would often tie, and ties go to the lowest class: twice as many votes would differ from
+    those in fp32, and for an image most in one direction (benchmarks/README.md).
+    """
+    classifier = copy.deepcopy(classifier)
+    head = classifier.network.get_submodule(classifier.head)
+    classifier.network.set_submodule(classifier.head, _InFloat32(head))
+    return classifier
 
 
 def _converted(classifier: Classifier, shape: tuple[int, int, int, int]) -> openvino.Model:

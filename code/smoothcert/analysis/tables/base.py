@@ -105,7 +105,7 @@ def closing_notes(results: Results) -> list[str]:
         rows.setdefault(names, []).append(row.title)
     guesses = "; ".join(f"{', '.join(names)} of {', '.join(of)}" for names, of in rows.items())
     mode = "" if protocol.mode == "fixed" else f", mode {protocol.mode}"
-    # Each rounds in its own way, by far less than seeds deviate (benchmarks/README.md).
+    # Each rounds in its own way, by less than seeds deviate (docs/reproduction).
     arithmetic = results.runs[["backend", "precision"]].dropna().value_counts(sort=False)
     several = len(arithmetic) > 1
     ways = ", ".join(
