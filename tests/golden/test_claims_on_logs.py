@@ -9,6 +9,11 @@ from smoothcert import records
 from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.evidence import Finding, Outcome, evaluate
 
+AS_PUBLISHED = {
+    "n0": 100, "n": 100_000, "alpha": 0.001,
+    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
+}  # fmt: skip
+
 
 @pytest.fixture
 def runs(reference_logs) -> pd.DataFrame:
@@ -28,6 +33,7 @@ def runs(reference_logs) -> pd.DataFrame:
             "metric": metrics.ACR,
             "radius": float("nan"),
             "value": metrics.credited_radius(records.read_table(path, 10_000)).mean(),
+            **AS_PUBLISHED,
         }
         for folder, (method, form) in cells.items()
         for path in sorted((reference_logs / "mnist" / folder).glob("*.tsv"))

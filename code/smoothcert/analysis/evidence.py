@@ -89,9 +89,10 @@ def _finding(
                 f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
                 "lambda or settings",
             )
-        if differs := published.differing(rows[0], _theirs(claim, cell)):
-            return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
         sides.append(rows)
+    for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
+        if differs := published.differing(row, _theirs(claim, cell)):
+            return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
     over = difference(ours, theirs)
     if over is None:
