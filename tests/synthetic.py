@@ -64,6 +64,12 @@ PUBLISHED = {
 }
 """Changes that name published accuracies of Gaussian training."""
 
+AS_PUBLISHED = {
+    "n0": 100, "n": 100_000, "alpha": 0.001,
+    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
+}  # fmt: skip
+"""Columns of runs on MNIST that were certified and trained as Jeong & Shin's."""
+
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
     """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.

@@ -169,7 +169,7 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     if len(duplicates):
         raise UserError(
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
-            f"{AGAIN}"
+            + AGAIN
         )
     if len(table) != images and not (partial and len(table) < images):
         raise UserError(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from synthetic import AS_PUBLISHED
 
 from smoothcert import records
 from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.evidence import Finding, Outcome, evaluate
-
-AS_PUBLISHED = {
-    "n0": 100, "n": 100_000, "alpha": 0.001,
-    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
-}  # fmt: skip
 
 
 @pytest.fixture

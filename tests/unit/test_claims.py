@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import stats
+from synthetic import AS_PUBLISHED
 
 from smoothcert.analysis import claims
 from smoothcert.analysis.claims import Claim
@@ -30,10 +31,6 @@ CLAIM = {
     "dataset": "mnist",
     "arch": "lenet",
 }
-AS_PUBLISHED = {
-    "n0": 100, "n": 100_000, "alpha": 0.001,
-    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
-}  # fmt: skip
 LOW, HIGH = [1.55, 1.56, 1.57], [1.65, 1.66, 1.67]
 
 

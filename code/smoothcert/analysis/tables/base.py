@@ -106,17 +106,17 @@ def closing_notes(results: Results) -> list[str]:
     guesses = "; ".join(f"{', '.join(names)} of {', '.join(of)}" for names, of in rows.items())
     mode = "" if protocol.mode == "fixed" else f", mode {protocol.mode}"
     # Each rounds in its own way, by less than seeds deviate (docs/reproduction).
-    arithmetic = results.runs[["backend", "precision"]].dropna().value_counts(sort=False)
+    arithmetic = results.runs[["backend", "precision"]].dropna().value_counts().sort_index()
     several = len(arithmetic) > 1
     ways = ", ".join(
         f"{' in '.join(way)} ({count} run{'s' if count > 1 else ''})"
-        for way, count in sorted(arithmetic.items())
+        for way, count in arithmetic.items()
     )
     return [
         *([f"{GUESS} Settings that the reproduced source does not state: {guesses}."] * bool(rows)),
         f"Protocol: subset {protocol.subset} ({experiment.images:,} images), "
         f"n₀ = {protocol.n0:,}, n = {protocol.n:,}, α = {protocol.alpha:g}{mode}.",
-        *([f"Certified in several ways: {ways}; the table of all runs tells which."] * several),
+        *([f"Certified in several ways: {ways}; runs.csv tells which."] * several),
     ]
 
 
