@@ -1,14 +1,16 @@
-"""Images a second of training against a plain loop, the price of attacks, and bf16 against fp32.
+"""Training against a plain loop, the price of attacks, recorded steps, and bf16 against fp32.
 
-    python benchmarks/training.py --data-dir DATA              # all three, on MNIST
+    python benchmarks/training.py --data-dir DATA              # all four, on MNIST
     python benchmarks/training.py speed --repeats 9 --threads 1
 
 speed: the training loop on LeNet, on a GPU on ResNet-110 and CIFAR-10 too, against what one writes
 with torchvision: a DataLoader, with and without workers, that transforms image by image; float32.
 attacks: an epoch of SmoothAdv over an epoch of Gaussian training, with T steps and m noises.
+recording: on a GPU, steps that are recorded and replayed against steps taken one by one, and the
+memory of both; random images, since only their shape counts.
 precision: ACR and accuracy of LeNet trained in bf16 and in fp32 for three epochs, three seeds each.
 
-For speed and attacks the sides run in turn, A B C A B C, each after a warm-up; each ratio is that
+For all but precision the sides run in turn, A B C A B C, each after a warm-up; each ratio is that
 of two neighbours in time.
 """
 
@@ -35,7 +37,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
-from smoothcert import datasets, methods, models, records
+from smoothcert import cuda_graph, datasets, methods, models, records
 from smoothcert.datasets.base import InMemory
 from smoothcert.device import choose, describe
 from smoothcert.point import Point
@@ -43,7 +45,9 @@ from smoothcert.settings import Training
 from smoothcert.train import LOG, train
 
 SIGMA, BATCH, LR = 0.5, 256, 0.01
-NETWORKS = {"lenet": "mnist", "resnet110": "cifar10"}
+NETWORKS = {"lenet": "mnist", "resnet20": "cifar10", "resnet110": "cifar10"}
+STEPS = {"lenet": 500, "resnet20": 60, "resnet110": 20}
+"""Of an epoch of part recording."""
 ATTACKS = [{"steps": 4, "m": 2}, {"steps": 10, "m": 4}]
 SEEDS = [0, 1, 2]
 
@@ -54,14 +58,17 @@ Side = Callable[[], float]
 def main() -> None:
     """Measure and print, the results last."""
     parser = argparse.ArgumentParser(description="Measure training.")
-    parts = {"speed": speed, "attacks": attacks, "precision": precision}
+    parts = {"speed": speed, "attacks": attacks, "recording": recording, "precision": precision}
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(parts)}")
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="that holds MNIST")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5, help="of each side (default: 5)")
     parser.add_argument(
-        "--archs", nargs="+", choices=NETWORKS, help="of speed (default: lenet, on a GPU all)"
+        "--archs",
+        nargs="+",
+        choices=NETWORKS,
+        help="of speed (default: lenet, on a GPU and resnet110)",
     )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
@@ -77,7 +84,7 @@ def main() -> None:
 def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
     """Compare the training loop with the plain one."""
     lines = []
-    for arch in options.archs or (NETWORKS if device.type == "cuda" else ["lenet"]):
+    for arch in options.archs or ["lenet", *(["resnet110"] if device.type == "cuda" else [])]:
         images = {"cpu": 40, "cuda": 200}[device.type] * BATCH
         sides = {
             f"plain loop, {workers} workers": plain_loop(arch, images, workers, options, device)
@@ -86,7 +93,8 @@ def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
         plain = list(sides)
         for number_format in ("fp32", "bf16"):
             name = f"training loop, {number_format}"
-            sides[name] = loop(arch, images, options, device, precision=number_format)
+            data = first_images(arch, images, options)
+            sides[name] = loop(arch, data, device, precision=number_format)
         rates = measure(arch, sides, options.repeats)
         best = max(plain, key=lambda name: statistics.median(rates[name]))
         lines += compared(arch, rates, best)
@@ -96,10 +104,12 @@ def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
 def attacks(options: argparse.Namespace, device: torch.device) -> list[str]:
     """Compare SmoothAdv with Gaussian training: (T + 1) m times as many passes, at most."""
     scale = {"cpu": 1, "cuda": 20}[device.type]
-    sides = {"gaussian": loop("lenet", 20 * scale * BATCH, options, device)}
+    images = first_images("lenet", 20 * scale * BATCH, options)
+    few = first_images("lenet", 2 * scale * BATCH, options)
+    sides = {"gaussian": loop("lenet", images, device)}
     for attack in ATTACKS:
         name = "smoothadv, T = {steps}, m = {m}".format(**attack)
-        sides[name] = loop("lenet", 2 * scale * BATCH, options, device, "smoothadv", attack)
+        sides[name] = loop("lenet", few, device, "smoothadv", attack)
     rates = measure("lenet", sides, options.repeats)
     lines = []
     for (name, values), attack in zip(list(rates.items())[1:], ATTACKS, strict=True):
@@ -110,6 +120,44 @@ def attacks(options: argparse.Namespace, device: torch.device) -> list[str]:
             f"{statistics.median(ratios) / passes:.2f} times the {passes} passes"
         )
     return lines
+
+
+def recording(options: argparse.Namespace, device: torch.device) -> list[str]:
+    """Compare recorded steps with steps taken one by one."""
+    if device.type != "cuda":
+        return []
+    lines = []
+    for arch, steps in STEPS.items():
+        data = random_images(arch, steps * BATCH)
+        sides = {
+            f"{name}, {number_format}": after(
+                warm_up, loop(arch, data, device, precision=number_format)
+            )
+            for number_format in ("fp32", "bf16")
+            for name, warm_up in (("one by one", sys.maxsize), ("recorded", cuda_graph.WARM_UP))
+        }
+        memory = {}
+        for name, side in sides.items():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            side()
+            memory[name] = torch.cuda.max_memory_reserved() / 2**20
+        lines += compared(arch, measure(arch, sides, options.repeats), next(iter(sides)))
+        lines += [f"{arch}: {name}: {size:,.0f} MiB" for name, size in memory.items()]
+    return lines
+
+
+def after(warm_up: int, side: Side) -> Side:
+    """Return the side with that number of steps before one is recorded."""
+
+    def epoch() -> float:
+        before, cuda_graph.WARM_UP = cuda_graph.WARM_UP, warm_up
+        try:
+            return side()
+        finally:
+            cuda_graph.WARM_UP = before
+
+    return epoch
 
 
 def measure(arch: str, sides: dict[str, Side], repeats: int) -> dict[str, list[float]]:
@@ -181,17 +229,13 @@ def plain_loop(
 
 def loop(
     arch: str,
-    images: int,
-    options: argparse.Namespace,
+    data: InMemory,
     device: torch.device,
     method: str = "gaussian",
     parameters: dict | None = None,
     precision: str = "fp32",
 ) -> Side:
     """Return the training loop of the package."""
-    whole = datasets.load(NETWORKS[arch], options.data_dir)
-    pixels, labels = whole.train_images[:images], whole.train_labels[:images]
-    data = InMemory(pixels, labels, whole.test_images[:0], whole.test_labels[:0])
     augment = "crop-flip" if NETWORKS[arch] == "cifar10" else "none"
     training = Training(epochs=1, batch_size=BATCH, lr=LR, augment=augment, precision=precision)
     objective = methods.load(method)(**(parameters or {}))
@@ -201,9 +245,29 @@ def loop(
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             train(point, data, Path(folder), device)
             (row,) = csv.DictReader(Path(folder, LOG).read_text().splitlines(), delimiter="\t")
-        return len(labels) / float(row["seconds"])
+        return len(data.train_labels) / float(row["seconds"])
 
     return epoch
+
+
+def first_images(arch: str, count: int, options: argparse.Namespace) -> InMemory:
+    """Return the first training images of the network's data set."""
+    whole = datasets.load(NETWORKS[arch], options.data_dir)
+    return only_training(whole.train_images[:count], whole.train_labels[:count])
+
+
+def random_images(arch: str, count: int) -> InMemory:
+    """Return random images of the shape of the network's data set."""
+    shape = datasets.describe(NETWORKS[arch])
+    generator = torch.Generator().manual_seed(0)
+    size = (count, shape.channels, shape.size, shape.size)
+    pixels = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+    return only_training(pixels, torch.randint(shape.classes, (count,), generator=generator))
+
+
+def only_training(images: torch.Tensor, labels: torch.Tensor) -> InMemory:
+    """Return a data set without test images."""
+    return InMemory(images, labels, images[:0], labels[:0])
 
 
 def precision(options: argparse.Namespace, device: torch.device) -> list[str]:

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from smoothcert import checkpoint, datasets, extra, files, fingerprint, initial, models
+from smoothcert import checkpoint, cuda_graph, datasets, extra, files, fingerprint, initial, models
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, is_out_of_memory
 from smoothcert.errors import UserError
@@ -206,36 +207,49 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
     started = time.perf_counter()
     generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "epoch", epoch))
     smoothing = Smoothing(point.sigma, epoch, generator)
-    training = point.training
+    lr = point.training.learning_rate(epoch)
     for group in state.optimizer.param_groups:
-        group["lr"] = training.learning_rate(epoch)
+        group["lr"] = lr
     state.classifier.train()
-    steps = []
-    for pixels, labels, factor in source.epoch(generator):
-        for part in minibatches(len(pixels), point.parameters):
-            inputs = to_unit(pixels[part]).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-                terms = point.parameters.loss(
-                    state.classifier, inputs, labels[part], smoothing, point.weight
-                )
-            loss = terms.classification + terms.regularizer
-            state.optimizer.zero_grad()
-            (factor * loss).backward()
-            state.optimizer.step()
-            # Kept on the device: reading a value would make the GPU wait at every step.
-            values = torch.stack([loss.detach(), terms.regularizer.detach(), terms.hits])
-            steps.append(torch.cat([values, values.new_full((1,), len(inputs))]))
+    step = cuda_graph.replayed(partial(_step, point, state, smoothing), generator)
+    steps = [
+        step(pixels[part], labels[part], factor)
+        for pixels, labels, factor in source.epoch(generator)
+        for part in minibatches(len(pixels), point.parameters)
+    ]
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()
     return {
         "epoch": epoch + 1,
-        "lr": training.learning_rate(epoch),
+        "lr": lr,
         "loss": float(loss),
         "regularizer": float(regularizer),
         "noisy_accuracy": float(hits),
         "seconds": time.perf_counter() - started,
     }
+
+
+def _step(
+    point: Point,
+    state: _State,
+    smoothing: Smoothing,
+    pixels: Tensor,
+    labels: Tensor,
+    factor: float,
+) -> Tensor:
+    """Take one optimizer step; return its loss, regularizer, share of hits and images (4,)."""
+    inputs = to_unit(pixels).contiguous(memory_format=torch.channels_last)
+    bf16 = point.training.precision == "bf16"
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
+        terms = point.parameters.loss(state.classifier, inputs, labels, smoothing, point.weight)
+    loss = terms.classification + terms.regularizer
+    state.optimizer.zero_grad()
+    (factor * loss).backward()
+    state.optimizer.step()
+    # Kept on the device: reading a value would make the GPU wait at every step.
+    values = torch.stack([loss.detach(), terms.regularizer.detach(), terms.hits])
+    return torch.cat([values, values.new_full((1,), len(inputs))])
 
 
 def minibatches(images: int, method: Method) -> list[slice]:

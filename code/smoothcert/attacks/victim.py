@@ -97,7 +97,12 @@ class Victim:
 
 
 def check_range(images: Tensor) -> None:
-    """Raise ValueError if a pixel is outside [0, 1], as after a normalisation."""
+    """Raise ValueError if a pixel is outside [0, 1], as after a normalisation.
+
+    While a CUDA graph is recorded nothing can be asked; the same step was taken before.
+    """
+    if images.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
     low, high = torch.stack(torch.aminmax(images)).tolist()  # one wait for a GPU, not two
     if low < 0 or high > 1:
         raise ValueError("attacked images must lie in [0, 1], before any normalisation")

@@ -91,5 +91,9 @@ class Method(Section):
         ``images`` (B, C, H, W) lie in [0, 1], ``labels`` (B,) are class indices, ``weight`` is
         lambda. The model maps images to logits (B, classes); it arrives in train mode with
         gradients on and must leave so.
+
+        On a GPU a step is recorded in each epoch and replayed (``cuda_graph``): what Python
+        computes may depend on the epoch but not on the step, and no value of a tensor may be
+        asked for.
         """
         raise NotImplementedError

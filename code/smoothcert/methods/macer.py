@@ -65,6 +65,6 @@ class Objective(Method):
         felt = (top.indices[:, 0] == labels) & (xi <= self.gamma)
         # What the hinge leaves out is replaced before Phi^-1: its gradient would be nan, even
         # times 0.
-        quantiles = torch.special.ndtri(torch.where(felt.unsqueeze(1), top.values, 0.5))
+        quantiles = torch.special.ndtri(top.values.masked_fill(~felt.unsqueeze(1), 0.5))
         xi = quantiles[:, 0] - quantiles[:, 1]
         return sigma / 2 * (felt * (self.gamma - xi)).mean()
