@@ -73,7 +73,8 @@ class _Recording:
     ):
         self._images, self._labels = images.clone(), labels.clone()
         self._graph = torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(generator)
+        if torch.__version__ < (2, 14):  # since then torch sees by itself what draws
+            self._graph.register_generator_state(generator)
         # Threads that load images may go on meanwhile, hence the mode.
         recording = torch.cuda.graph(
             self._graph, stream=_stream(images.device), capture_error_mode="thread_local"
@@ -87,7 +88,8 @@ class _Recording:
                 raise first from None
             raise UserError(
                 "a training step waits for the GPU and cannot be recorded: a method's loss must "
-                "not ask for values, as item(), tolist() or an if on a tensor do "
+                "neither ask for values, as item(), tolist() or an if on a tensor do, nor bring "
+                "numbers to the GPU, as torch.tensor or torch.where with a number do "
                 f"({str(first).splitlines()[0]})"
             ) from error
 

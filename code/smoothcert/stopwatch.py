@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from smoothcert import datasets, models
+from smoothcert import cuda_graph, datasets, models
 from smoothcert.datasets.base import Dataset, shuffled
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
@@ -72,8 +73,10 @@ def training_image(point: Point, device: torch.device) -> TrainingImage:
     images = _RandomImages(point, device)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         train(point, images, Path(folder), device)
-    passes = (images.passes[way] / images.smallest for way in ("forward", "backward"))
-    return TrainingImage(images.seconds, *passes)
+    count = images.counted["steps"] * (images.smallest // point.parameters.minibatches)
+    return TrainingImage(
+        images.seconds, images.counted["forward"] / count, images.counted["backward"] / count
+    )
 
 
 def vote(
@@ -138,7 +141,7 @@ class _RandomImages(Dataset):
         self._images = torch.randint(256, shape, dtype=torch.uint8, device=device)
         self._labels = torch.randint(data.classes, (size,), device=device)
         self.smallest = min(max(2, point.parameters.minibatches), size)
-        self.passes: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()
         self.seconds: list[float] = []
 
     def read_test(self, indices: Sequence[int]) -> Tensor:
@@ -162,8 +165,11 @@ class _RandomImages(Dataset):
             return clock()
 
         n = self.smallest
-        with _counting(self.passes):
+        with _counting(self.counted):
             yield batch()
+        if device.type == "cuda":
+            n = size
+            yield from (batch() for _ in range(cuda_graph.WARM_UP + 1))  # the rest is replayed
         while (taken := (yield from timed(1))) < SECONDS / PARTS and n < size:
             n = min(2 * n, size)
             yield batch()  # the first of a size also chooses algorithms
@@ -174,20 +180,27 @@ class _RandomImages(Dataset):
 
 
 @contextlib.contextmanager
-def _counting(passes: Counter[str]) -> Iterator[None]:
-    """Count the images that pass forward through a classifier, and the gradients that return."""
+def _counting(found: Counter[str]) -> Iterator[None]:
+    """Count images that pass forward through a classifier, gradients that return, and steps.
+
+    Steps, since a GPU replays some without Python.
+    """
 
     def count(module: torch.nn.Module, _: object, logits: Tensor) -> None:
         if isinstance(module, Classifier):
-            passes["forward"] += len(logits)
+            found["forward"] += len(logits)
             if logits.requires_grad:
-                logits.register_hook(lambda gradient: passes.update(backward=len(gradient)))
+                logits.register_hook(lambda gradient: found.update(backward=len(gradient)))
 
-    hook = register_module_forward_hook(count)
+    hooks = (
+        register_module_forward_hook(count),
+        register_optimizer_step_post_hook(lambda *_: found.update(steps=1)),
+    )
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def _parts(taken: float) -> int:

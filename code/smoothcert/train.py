@@ -212,11 +212,10 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
         group["lr"] = lr
     state.classifier.train()
     step = cuda_graph.replayed(partial(_step, point, state, smoothing), generator)
-    steps = [
-        step(pixels[part], labels[part], factor)
-        for pixels, labels, factor in source.epoch(generator)
-        for part in minibatches(len(pixels), point.parameters)
-    ]
+    steps = []
+    for pixels, labels, factor in source.epoch(generator):
+        for part in minibatches(len(pixels), point.parameters):
+            steps.append(step(pixels[part], labels[part], factor))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()

@@ -93,7 +93,7 @@ class Method(Section):
         gradients on and must leave so.
 
         On a GPU a step is recorded in each epoch and replayed (``cuda_graph``): what Python
-        computes may depend on the epoch but not on the step, and no value of a tensor may be
-        asked for.
+        computes may depend on the epoch but not on the step, no value of a tensor may be asked
+        for, and no tensor made of numbers, as by torch.where with one.
         """
         raise NotImplementedError

@@ -64,7 +64,7 @@ class Objective(Method):
         # False also where a probability is 0 or 1 in floating point and xi infinite or nan.
         felt = (top.indices[:, 0] == labels) & (xi <= self.gamma)
         # What the hinge leaves out is replaced before Phi^-1: its gradient would be nan, even
-        # times 0.
+        # times 0. Not by torch.where, which would bring the number to a GPU.
         quantiles = torch.special.ndtri(top.values.masked_fill(~felt.unsqueeze(1), 0.5))
         xi = quantiles[:, 0] - quantiles[:, 1]
         return sigma / 2 * (felt * (self.gamma - xi)).mean()
