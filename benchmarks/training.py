@@ -65,10 +65,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5, help="of each side (default: 5)")
     parser.add_argument(
-        "--archs",
-        nargs="+",
-        choices=NETWORKS,
-        help="of speed (default: lenet, on a GPU and resnet110)",
+        "--archs", nargs="+", choices=NETWORKS, help="of speed (default: lenet; GPU: resnet110 too)"
     )
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
@@ -91,9 +88,9 @@ def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
             for workers in (0, len(os.sched_getaffinity(0)))
         }
         plain = list(sides)
+        data = first_images(arch, images, options)
         for number_format in ("fp32", "bf16"):
             name = f"training loop, {number_format}"
-            data = first_images(arch, images, options)
             sides[name] = loop(arch, data, device, precision=number_format)
         rates = measure(arch, sides, options.repeats)
         best = max(plain, key=lambda name: statistics.median(rates[name]))
@@ -104,13 +101,12 @@ def speed(options: argparse.Namespace, device: torch.device) -> list[str]:
 def attacks(options: argparse.Namespace, device: torch.device) -> list[str]:
     """Compare SmoothAdv with Gaussian training: (T + 1) m times as many passes, at most."""
     # On a GPU each epoch is recorded anew, so that only whole ones compare.
-    count, few = {"cpu": (20 * BATCH, 2 * BATCH), "cuda": (60_000, 60_000)}[device.type]
-    sides = {"gaussian": loop("lenet", first_images("lenet", count, options), device)}
+    counts = {"cpu": (20 * BATCH, 2 * BATCH), "cuda": (60_000, 60_000)}[device.type]
+    many, few = (first_images("lenet", count, options) for count in counts)
+    sides = {"gaussian": loop("lenet", many, device)}
     for attack in ATTACKS:
         name = "smoothadv, T = {steps}, m = {m}".format(**attack)
-        sides[name] = loop(
-            "lenet", first_images("lenet", few, options), device, "smoothadv", attack
-        )
+        sides[name] = loop("lenet", few, device, "smoothadv", attack)
     rates = measure("lenet", sides, options.repeats)
     lines = []
     for (name, values), attack in zip(list(rates.items())[1:], ATTACKS, strict=True):

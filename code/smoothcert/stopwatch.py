@@ -66,8 +66,8 @@ def representative(point: Point) -> Point:
 def training_image(point: Point, device: torch.device) -> TrainingImage:
     """Train a representative ``point`` for an epoch of random images, as long as it is measured.
 
-    A batch that takes long is measured on a part of it. Raises UserError if memory does not
-    suffice.
+    On a CPU a batch that takes long is measured on a part of it. Raises UserError if memory does
+    not suffice.
     """
     say(f"measuring training: {point.arch}, {point.method}")
     images = _RandomImages(point, device)

@@ -14,8 +14,8 @@ from scipy.stats import beta, norm
 FOLDER = Path(__file__).parents[2] / "docs" / "reproduction"
 ARCHIVE = FOLDER / "results.tar.xz"
 with tarfile.open(ARCHIVE) as _archive:
-    CERTIFICATES = sorted(map(PurePath, _archive.getnames()))
-CERTIFICATES = [path for path in CERTIFICATES if path.name == "certificates.tsv"]
+    _members = sorted(map(PurePath, _archive.getnames()))
+CERTIFICATES = [path for path in _members if path.name == "certificates.tsv"]
 LARGEST = 5e6
 """Bytes that the folder may hold."""
 
