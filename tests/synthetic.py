@@ -13,6 +13,7 @@ from smoothcert import datasets, files, records
 from smoothcert.analysis.tables import write_tables
 from smoothcert.config import Experiment
 from smoothcert.point import Point
+from smoothcert.settings import Training
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import certified_radius
 from smoothcert.smoothing.protocol import Protocol
@@ -65,9 +66,11 @@ PUBLISHED = {
 """Changes that name published accuracies of Gaussian training."""
 
 AS_PUBLISHED = {
-    "n0": 100, "n": 100_000, "alpha": 0.001,
-    "epochs": 90, "batch_size": 256, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong",
-}  # fmt: skip
+    "n0": 100,
+    "n": 100_000,
+    "alpha": 0.001,
+    **Training(epochs=90, lr=0.01, lr_step=30, lr_convention="jeong").model_dump(),
+}
 """Columns of runs on MNIST that were certified and trained as Jeong & Shin's."""
 
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from smoothcert.errors import UserError, suggestion
-from smoothcert.settings import Section
+from smoothcert.settings import Section, Training
 
 FOLDER = Path(__file__).parents[2] / "config" / "published"
 
@@ -172,8 +172,9 @@ def combine(*wanted: Wanted | dict[str, Any]) -> Query:
 def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> list[Number]:
     """Return the published numbers of one cell: one for each metric and radius.
 
-    Of several, those whose settings are all among ``settings``, ours, are meant. Raises UserError
-    if nothing matches, or several numbers of one metric.
+    Of several, those are meant whose method's settings are all among ``settings``, ours: runs that
+    are trained for fewer epochs have the same numbers beside them. Raises UserError if nothing
+    matches, or several numbers of one metric.
     """
     groups: dict[tuple, list[Number]] = {}
     for entry in find(wanted, folder):
@@ -182,7 +183,7 @@ def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> l
         raise UserError(f"{_absent(wanted, folder)}; published: none leaves the method out")
     found = []
     for (metric, radius), entries in groups.items():
-        ours = [entry for entry in entries if _trained_with(settings, entry)]
+        ours = [entry for entry in entries if _is_of_method(settings, entry)]
         for candidates in (entries, ours):
             if len(candidates) == 1:
                 found += candidates
@@ -208,7 +209,7 @@ def shared_training(
     for common in _training(folder):
         mine = (
             source in common["source"]
-            and common["dataset"] == dataset
+            and common.get("dataset", dataset) == dataset
             and common.get("arch", arch) == arch
             and method in common.get("method", [method])
         )
@@ -226,8 +227,9 @@ def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, 
     )
 
 
-def _trained_with(settings: dict[str, Any], entry: Number) -> bool:
-    told = {key: value for key, value in entry.settings.items() if key not in SELECTION}
+def _is_of_method(settings: dict[str, Any], entry: Number) -> bool:
+    others = {*SELECTION, *Training.model_fields}
+    told = {key: value for key, value in entry.settings.items() if key not in others}
     return all(same(settings.get(key), value) for key, value in told.items())
 
 
@@ -297,11 +299,14 @@ def _matches(entry: Number, wanted: Query) -> bool:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Return whether two settings agree: as numbers if both are numbers, else as text."""
+    """Return whether two settings agree: as numbers if both are numbers, else as text.
+
+    One that is absent agrees with none.
+    """
     try:
         return float(left) == float(right)
     except (TypeError, ValueError):
-        return left is not None and right is not None and _plain(left) == _plain(right)
+        return _plain(left) == _plain(right)
 
 
 def _absent(wanted: Query, folder: Path) -> str:
@@ -343,6 +348,6 @@ def _distinct(values: Any) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN is what a table makes of None
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

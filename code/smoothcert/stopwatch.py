@@ -21,6 +21,7 @@ from smoothcert.datasets.base import Dataset, shuffled
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
 from smoothcert.progress import say
+from smoothcert.settings import Training
 from smoothcert.smoothing.attack import perturb
 from smoothcert.smoothing.protocol import Backend, Precision
 from smoothcert.smoothing.sampling import Sampler
@@ -30,6 +31,8 @@ SECONDS = 1.5
 """Length of one measurement, about, without its warm-up."""
 PARTS = 5
 """Parts of a measurement, whose spread is that of the result; two where a batch takes longer."""
+UNTIMED = {"beta", "deferral", "epsilon", "eta", "gamma", "warmup"}
+"""Parameters of methods that do not decide how long a step takes."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,16 @@ class Vote:
 
 def representative(point: Point) -> Point:
     """Return the point that stands for all whose training takes equally long for an image."""
-    # At a rate near 0 random labels cannot make the loss infinite, which training refuses.
-    changes = {"epochs": 1, "lr": 1e-12, "init_from": None, "extra_images": None}
-    training = point.training.model_copy(update=changes)
-    weight = 1.0 if point.parameters.regularized else 0.0
-    return replace(point, sigma=0.5, weight=weight, seed=0, training=training)
+    timed = point.training.model_dump(include={"batch_size", "augment", "precision"})
+    return replace(
+        point,
+        sigma=0.5,
+        weight=1.0 if point.parameters.regularized else 0.0,
+        seed=0,
+        # At a rate near 0 random labels cannot make the loss infinite, which training refuses.
+        training=Training(epochs=1, lr=1e-12, **timed),
+        parameters=type(point.parameters)(**point.parameters.model_dump(exclude=UNTIMED)),
+    )
 
 
 def training_image(point: Point, device: torch.device) -> TrainingImage:

@@ -51,8 +51,6 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     A folder with another model.pt is refused: the certificates below it would seem to be of the
     new one.
     """
-    if (folder / MODEL).exists() and checkpoint.load(folder / MODEL).point != point:
-        raise UserError(f"{folder / MODEL} is of another run; choose another folder, or delete it")
     source = _Source.open(point, data)
     state = _State.start(point, device)
     record = {
@@ -62,7 +60,7 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     }
     files.make_folder(folder)
     with files.lock(folder / LOCK):
-        if _is_trained(folder, record):
+        if _is_trained(point, folder, record):
             say(f"{folder} holds this model already")
         else:
             _train(point, source, state, record, folder, device)
@@ -102,12 +100,19 @@ def _train(
     (folder / RESUME).unlink(missing_ok=True)
 
 
-def _is_trained(folder: Path, record: dict[str, Any]) -> bool:
-    """Return whether the folder holds the model of the record's origin, and its log."""
-    if not ((folder / MODEL).exists() and (folder / LOG).exists()):
+def _is_trained(point: Point, folder: Path, record: dict[str, Any]) -> bool:
+    """Return whether the folder holds the point's model of the record's origin, and its log.
+
+    Raises UserError if it holds another point's.
+    """
+    path = folder / MODEL
+    if not path.exists():
         return False
-    found = checkpoint.load(folder / MODEL).provenance
-    return all(found.get(key) == record[key] for key in ORIGIN)
+    found = checkpoint.load(path)
+    if found.point != point:
+        raise UserError(f"{path} is of another run; choose another folder, or delete it")
+    same = all(found.provenance.get(key) == record[key] for key in ORIGIN)
+    return same and (folder / LOG).exists()
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,21 @@ def test_right_is_left_what_is_further_away_than_epsilon(model, data, tmp_path, 
     assert about["accuracy_at_epsilon_0.5"] == 3 / 8
 
 
+def test_gradients_come_from_the_device_whatever_counts_the_votes(tmp_path, device):
+    """On a GPU, votes in bf16 are those of a copy of the network."""
+    torch.manual_seed(0)
+    classifier = models.build(models.Specification.of("convnet8", datasets.describe("digits")))
+    labels = torch.arange(10)  # one of them is what the network, which knows nothing, answers
+    pixels = torch.full((10, 1, 8, 8), 128, dtype=torch.uint8)
+    data = InMemory(pixels, labels, pixels, labels)
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    model = Checkpoint(path, classifier.eval(), described(), {"data": data.checksum})
+    table, _ = run(model, data, tmp_path / "a", device, n=100, precision="auto")
+    assert (table["distance"] > 0).tolist() == (table["clean"] == table["label"]).tolist()
+    assert (table["distance"] > 0).sum() == 1
+
+
 def test_each_epsilon_is_an_attack_of_its_own(model, data, tmp_path):
     one, _ = run(model, data, tmp_path / "one")
     table, about = run(model, data, tmp_path / "three", epsilons=[0.25, EPSILON, 0.85])

@@ -248,7 +248,7 @@ def test_staged_and_radius_stop_early(model, digits, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
-def test_shards_give_the_whole_table(model, digits, tmp_path, monkeypatch, count):
+def test_shards_give_the_whole_table(model, digits, tmp_path, monkeypatch, capsys, count):
     whole = certify(model, digits, tmp_path / "elsewhere" / "whole")
     shards = []
     for number in range(1, count + 1):
@@ -263,6 +263,8 @@ def test_shards_give_the_whole_table(model, digits, tmp_path, monkeypatch, count
     merged, about = records.read(tmp_path / "merged")
     pd.testing.assert_frame_equal(rows(merged), rows(whole))
     assert (about["shard"], about["images"]) == ("1/1", 18)
+    merge(shards, tmp_path / "merged")
+    assert "holds these certificates already" in capsys.readouterr().err
 
 
 def test_finished_certificates_stay(model, digits, tmp_path, capsys):
@@ -295,6 +297,10 @@ def test_merging_refuses_what_is_not_the_whole(model, digits, tmp_path):
     with pytest.raises(UserError, match="two rows for 6 images"):
         merge([one, two, three, two], tmp_path / "merged")
     certify(model, digits, tmp_path / "other", n=999)
+    before = (tmp_path / "other" / "certificates.tsv").read_bytes()
+    with pytest.raises(UserError, match=r"certificates\.tsv is of other weights, settings, code"):
+        merge([one, two, three], tmp_path / "other")
+    assert (tmp_path / "other" / "certificates.tsv").read_bytes() == before
     with pytest.raises(UserError, match="of different weights, settings or devices"):
         merge([one, two, three, tmp_path / "other"], tmp_path / "merged")
     path = one / "certificates.tsv"

@@ -208,6 +208,9 @@ class TestEvaluate:
         [
             ({"epochs": 3}, "epochs (ours 3, theirs 90)"),
             ({"lr_convention": "cohen"}, "lr_convention (ours cohen, theirs jeong)"),
+            ({"weight_decay": 0.0}, "weight_decay (ours 0.0, theirs 0.0001)"),
+            ({"precision": "bf16"}, "precision (ours bf16, theirs fp32)"),
+            ({"init_from": "a/model.pt"}, "init_from (ours a/model.pt, theirs none)"),
             ({"n": 10_000}, "n (ours 10000, theirs 100000)"),
             ({"alpha": 0.01}, "alpha (ours 0.01, theirs 0.001)"),
         ],
@@ -267,6 +270,12 @@ class TestEvaluate:
         assert finding.difference.value == pytest.approx(0.61 - 0.51)
         (finding,) = evaluate(claim(change), table[table["metric"] != "abstention"]).findings
         assert finding.outcome == Outcome.NOT_RUN
+
+    def test_what_mode_evaluate_does_not_tell_is_not_called_not_run(self):
+        table = runs(("consistency", [np.nan] * 3), ("gaussian", [np.nan] * 3), metric="abstention")
+        (finding,) = evaluate(claim({"metric": "abstention"}), table).findings
+        assert finding.outcome == Outcome.NOT_COMPARABLE
+        assert "consistency: mode evaluate does not tell abstentions" in finding.reason
 
     def test_one_seed_each_is_undecided(self):
         table = runs(("consistency", [1.6]), ("gaussian", [1.5]))

@@ -110,6 +110,7 @@ def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decima
         (table(0), {"n": 10_000}, "A has n 1000 and B 10000"),
         (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
         (table(0, images=range(0, N, 2)), {}, "has other images"),
+        (table(0).assign(label=4), {}, "has other labels than .*: they are of different data sets"),
     ],
 )
 def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message):
@@ -117,6 +118,22 @@ def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message)
     write(tmp_path / "b", "seed-0", content, **protocol)
     with pytest.raises(UserError, match=message):
         compare(tmp_path / "a", tmp_path / "b")
+
+
+def test_tables_without_a_common_image_are_refused(tmp_path):
+    for name, images in (("a", range(50)), ("b", range(100, 150)), ("none", range(0))):
+        table(0, images=images).to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    for other in ("b", "none"):
+        with pytest.raises(UserError, match=rf"a\.tsv and .*{other}\.tsv have no image in common"):
+            compare(tmp_path / "a.tsv", tmp_path / f"{other}.tsv")
+
+
+def test_one_image_tells_no_error(tmp_path):
+    for side, shift in (("a", 0.0), ("b", 0.05)):
+        write(tmp_path / side, "seed-0", table(0, shift, images=[7]))
+    text = compare(tmp_path / "a", tmp_path / "b")
+    assert line(text, "ACR").endswith("difference +0.0500 one image tells no error")
+    assert "nan" not in text
 
 
 def test_modes_show_what_they_tell(tmp_path):

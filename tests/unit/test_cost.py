@@ -266,7 +266,9 @@ class TestTrainingImage:
         one = stopwatch.representative(point("consistency", lr=1.0))
         other = Point.read({**point("consistency").content, "sigma": 1.0, "lambda": 9, "seed": 1})
         assert one == stopwatch.representative(other)
+        assert one == stopwatch.representative(point("consistency", {"eta": 0.1}, weight_decay=0))
         assert one != stopwatch.representative(point("consistency", {"m": 4}))
+        assert one != stopwatch.representative(point("consistency", precision="bf16"))
 
 
 def test_votes_take_their_number_times_as_long():

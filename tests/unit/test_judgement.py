@@ -73,6 +73,15 @@ def rounded_acr(judge):
     return float(pd.DataFrame(values).mean(axis=1).mean())
 
 
+def test_what_mode_evaluate_does_not_tell_is_not_called_not_run(judge, tmp_path):
+    protocol = {"subset": "every-4", "n": 10_000, "mode": "evaluate"}
+    write_experiment(tmp_path, certification=protocol)
+    acr, abstention = judge(NUMBER, number(metric="abstention"))
+    assert acr.verdict.ours.seeds == 3
+    assert str(abstention.kind) == "not comparable"
+    assert abstention.verdict.reason == "mode evaluate does not tell abstentions from mistakes"
+
+
 def test_ours_are_rounded_as_theirs(judge):
     (one,) = judge(NUMBER)
     assert one.verdict.ours.mean == pytest.approx(rounded_acr(judge), abs=1e-12)

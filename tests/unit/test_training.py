@@ -1,5 +1,8 @@
 """The training loop: schedule, minibatches, reproducibility, resume."""
 
+import contextlib
+import shutil
+
 import pytest
 import torch
 
@@ -87,6 +90,21 @@ def test_another_run_is_not_written_over(digits, tmp_path):
     with pytest.raises(UserError, match=r"model\.pt is of another run"):
         train.train(point(epochs=1, lr=0.04), digits, tmp_path, CPU)
     assert weights(tmp_path) == before
+
+
+def test_another_run_that_comes_meanwhile_is_not_taken_for_this_one(digits, tmp_path, monkeypatch):
+    train.train(point(epochs=1), digits, tmp_path / "other", CPU)
+    lock = files.lock
+
+    @contextlib.contextmanager
+    def late(path):
+        shutil.copytree(tmp_path / "other", tmp_path / "a", dirs_exist_ok=True)
+        with lock(path):
+            yield
+
+    monkeypatch.setattr(files, "lock", late)
+    with pytest.raises(UserError, match=r"model\.pt is of another run"):
+        train.train(point(epochs=1, lr=0.04), digits, tmp_path / "a", CPU)
 
 
 def test_what_is_trained_is_not_trained_again(digits, tmp_path, capsys, monkeypatch):

@@ -111,11 +111,13 @@ def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
         over, basis = _difference(left, right)
         low, high = over.interval(CONFIDENCE)
         verdict = "differs" if low > 0 or high < 0 else "no difference shown"
+        interval = f"[{low:+.4f}, {high:+.4f}] {basis}: "
         if not over.has_error:
-            verdict = "equal values tell no error"
+            interval = ""
+            verdict = "equal values tell no error" if count > 1 else "one image tells no error"
         yield (
             f"  {title:<14}  A {left.mean():.4f}  B {right.mean():.4f}  "
-            f"difference {over.value:+.4f} [{low:+.4f}, {high:+.4f}] {basis}: {verdict}"
+            f"difference {over.value:+.4f} {interval}{verdict}"
         )
     yield from _images(a, b, images)
 
@@ -164,7 +166,9 @@ def _images(a: Side, b: Side, images: int) -> Iterator[str]:
 
 def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
     place = f"{name}: " if name else ""
-    first = a.tables[0]["idx"].tolist()
+    first = a.tables[0]
+    if first.empty:
+        raise UserError(f"{place}{a.paths[0]} and {b.paths[0]} have no image in common")
     for side in (a, b):
         if side.protocol and side.protocol.get("mode") == "radius":
             raise UserError(
@@ -172,9 +176,14 @@ def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
                 "clean accuracy; compare certificates of another mode"
             )
         for path, table in zip(side.paths, side.tables, strict=True):
-            if table["idx"].tolist() != first:
+            if table["idx"].tolist() != first["idx"].tolist():
                 raise UserError(
                     f"{place}{path} has other images than {a.paths[0]}; certify one subset"
+                )
+            if table["label"].tolist() != first["label"].tolist():
+                raise UserError(
+                    f"{place}{path} has other labels than {a.paths[0]}: they are of different data "
+                    "sets"
                 )
     if a.protocol and b.protocol:
         for key in ("n0", "n", "alpha", "mode", "radius"):

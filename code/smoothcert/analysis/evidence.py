@@ -91,6 +91,9 @@ def _finding(
             )
         sides.append(rows)
     for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
+        if np.isnan(row["value"]):
+            reason = f"{cell}: mode evaluate does not tell abstentions from mistakes"
+            return found(Outcome.NOT_COMPARABLE, reason)
         if differs := published.differing(row, _theirs(claim, cell)):
             return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
@@ -124,14 +127,16 @@ def _theirs(claim: Claim, cell: Cell) -> dict[str, Any]:
 def _rows(
     cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame
 ) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a cell: a row of the metric each, with abstentions where they are added."""
+    """Yield the runs of a cell: a row of the metric each, with abstentions where they are added.
+
+    In mode evaluate these are not known, and the value is NaN.
+    """
     mine = runs[(runs["method"] == cell.method) & np.isclose(runs["sigma"], sigma)]
     if cell.lambda_ is not None:
         mine = mine[np.isclose(mine["lambda"], cell.lambda_)]
     for key, value in cell.settings.items():
         column = mine[key] if key in mine else [None] * len(mine)
         mine = mine[np.array([published.same(found, value) for found in column], bool)]
-    mine = mine[mine["value"].notna()]  # mode evaluate leaves abstentions unknown
     wanted = mine["metric"] == comparison.metric
     if comparison.radius is not None:
         wanted &= np.isclose(mine["radius"].astype(float), comparison.radius)

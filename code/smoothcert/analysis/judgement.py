@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smoothcert.analysis import metrics, verdicts
-from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.analysis.verdicts import Kind, Pair, Verdict
 from smoothcert.analysis.welch import Sample
 from smoothcert.published import Number
@@ -84,7 +84,11 @@ def judge(experiment: Experiment) -> list[Judged]:
             if not target.log and ours is not None:
                 log = logs.get(_key(number))
                 compared[len(judged)] = _pair(experiment, target, number, ours, log)
-            verdict = verdicts.recompute(ours, number) if target.log else None
+            verdict = None
+            if target.log:
+                verdict = verdicts.recompute(ours, number)
+            elif ours is None and _runs(experiment, target):
+                verdict = verdicts.unknown(number)
             judged.append(Judged(target, number, verdict))
     for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
         judged[place] = replace(judged[place], verdict=verdict)
@@ -99,14 +103,19 @@ def _key(number: Number) -> tuple:
 
 def _samples(experiment: Experiment, target: Target) -> list[Sample | None]:
     """Return the runs' values for each number of the target; None without runs or if unknown."""
-    runs = [
-        run.outcomes
-        for run in experiment.runs
-        if (run.row.label, run.point.weight, run.point.sigma)
-        == (target.label, target.weight, target.sigma)
-    ]
-    columns = [[_value(run, number) for run in runs] for number in target.numbers]
+    runs = _runs(experiment, target)
+    columns = [[_value(run.outcomes, number) for run in runs] for number in target.numbers]
     return [Sample.of(c) if c and np.isfinite(c).all() else None for c in columns]
+
+
+def _runs(experiment: Experiment, target: Target) -> list[Run]:
+    """Return the target's runs."""
+    place = (target.label, target.weight, target.sigma)
+    return [
+        run
+        for run in experiment.runs
+        if (run.row.label, run.point.weight, run.point.sigma) == place
+    ]
 
 
 def _value(certificates: pd.DataFrame, number: Number) -> float:

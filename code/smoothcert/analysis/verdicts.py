@@ -182,6 +182,12 @@ def recompute(log: Sample | None, number: Number) -> Verdict:
     return Verdict(kind, reason, log, theirs, difference=off, best_of=number.best_of)
 
 
+def unknown(number: Number) -> Verdict:
+    """Return the verdict on runs whose mode of certification does not tell the metric."""
+    reason = "mode evaluate does not tell abstentions from mistakes"
+    return Verdict(Kind.NOT_COMPARABLE, reason, None, printed(number), best_of=number.best_of)
+
+
 def adjusted_levels(p_values: Sequence[float]) -> list[float]:
     """Return the confidence level for each p value: its interval excludes 0 where Holm rejects.
 

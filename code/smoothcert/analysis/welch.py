@@ -125,5 +125,5 @@ def paired(differences: Sequence[float]) -> Difference:
 
 
 def _std(values: np.ndarray) -> float:
-    """Return the sample standard deviation, 0 for equal values, whose mean may be rounded."""
-    return 0.0 if len(values) > 1 and np.ptp(values) == 0 else float(values.std(ddof=1))
+    """Return the sample standard deviation; 0 for one value, or equal ones with a rounded mean."""
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0

@@ -113,7 +113,7 @@ class Attacked(Answers):
         point, settings, device = self.checkpoint.point, self.settings, self.device
         generator = torch.Generator(device).manual_seed(derive_seed(point.seed, "attack", index))
         return perturb(
-            self.checkpoint.classifier,
+            self.checkpoint.classifier.to(device),  # votes may be counted by a copy
             image.to(device),
             label,
             point.sigma,

@@ -24,10 +24,10 @@ class Sampler:
 
     Votes are made by the chunk. A chunk's noise depends on (seed, index of the image, stage,
     number of the chunk) alone and every forward pass has one shape; the counts of an image are
-    therefore the same whatever else is counted, in whatever order and on however many threads,
-    on the same device, back end and precision, as long as memory suffices: where it runs out, a
-    smaller batch or another engine of cuDNN's may round another way. Memory does not grow with
-    images or votes.
+    therefore the same whatever else is counted and in whatever order, on the same device, back end
+    and precision; on however many threads, but for the back end torch on a CPU, which may round
+    another way; and as long as memory suffices: where it runs out, a smaller batch or another
+    engine of cuDNN's may round another way. Memory does not grow with images or votes.
 
     Raises UserError if the device lacks the back end or the precision.
     """

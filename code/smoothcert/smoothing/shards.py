@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from smoothcert import records
 from smoothcert.errors import UserError
 from smoothcert.growing import place
+from smoothcert.progress import say
 from smoothcert.records import Certificate, PartialTable
 from smoothcert.settings import reason
 from smoothcert.smoothing.protocol import Protocol
@@ -47,8 +48,10 @@ WHOLE = Shard(1, 1)
 def merge(shards: Sequence[Path], folder: Path) -> None:
     """Write into ``folder`` the table of the whole subset from its finished ``shards``.
 
-    Raises UserError if the shards are of different weights, settings or models of device, or if
-    their rows are not exactly those of the subset, each once.
+    Where ``folder`` holds this very table already, nothing is done.
+
+    Raises UserError if the shards are of different weights, settings or models of device, if
+    their rows are not exactly those of the subset, each once, or if ``folder`` holds another table.
     """
     tables, descriptions = zip(*(records.read(shard) for shard in shards), strict=True)
     first = descriptions[0]
@@ -81,6 +84,9 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
                 f"{min(images)}, for one); pass each shard once, or certify again"
             )
     description = {**first, "shard": str(WHOLE), "images": len(indices)}
+    if records.is_finished(folder, description):
+        say(f"{folder} holds these certificates already")
+        return
     with PartialTable(folder, description) as table:
         # A killed merge, or a killed job for the whole, may have left some of the rows.
         for row in rows[~rows["idx"].isin(table.done)][list(records.COLUMNS)].itertuples(
