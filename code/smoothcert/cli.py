@@ -458,7 +458,7 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
             required=field.is_required(),
             default=field.default,
             metavar=None if choices else name.upper().removesuffix("S" if several else ""),
-            help=f"{field.description} ({default})".replace("%", "%%"),
+            help=f"{field.description or ''} ({default})".strip().replace("%", "%%"),
         )
 
 

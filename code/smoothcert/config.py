@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     create_model,
     field_validator,
     model_validator,
@@ -44,8 +45,11 @@ def _two_decimals(sigma: float) -> float:
 
 
 Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=10**9)]
 Lambda = Annotated[float, Field(ge=0)]
+
+LISTS = ("list_type", "tuple_type")
+"""Pydantic's errors where a list is expected."""
 
 DEFAULT = Path("config", "config.yaml")
 """The workflow's own configuration, over which Snakemake lays those of its command line."""
@@ -183,7 +187,7 @@ class _ByName(dict[str, "Experiment"]):
 class Experiment(Section):
     """One report: a data set, noise levels, seeds and methods under one protocol."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
     """Folder of the report below reports/: lower-case letters, digits and dashes."""
 
     title: str = ""
@@ -299,6 +303,8 @@ class Experiment(Section):
             if point.seed in seeds:
                 raise UserError(f"{place} and seed {point.seed}; leave one out")
             seeds[point.seed] = settings
+        if not cells:
+            raise UserError("seeds: no method has one, so that nothing would run; give one a seed")
         return self
 
     @property
@@ -461,9 +467,26 @@ class _Experiments(Section):
     """What a file holds whose name stands in the list of experiments."""
 
     experiments: list[Experiment] = Field(min_length=1)
+    """The name of a file (.yaml) stands for the experiments in it."""
+
+    @field_validator(
+        "experiments",
+        mode="before",
+        json_schema_input_type=Annotated[list[Experiment | str], Field(min_length=1)],
+    )
+    @classmethod
+    def _from_files(cls, experiments: Any, about: ValidationInfo) -> Any:
+        if not isinstance(experiments, list):
+            return experiments
+        above = about.context or ()
+        return [
+            experiment
+            for item in experiments
+            for experiment in (_experiments_in(item, above) if isinstance(item, str) else [item])
+        ]
 
 
-class Config(Section):
+class Config(_Experiments):
     """The whole configuration. A preset replaces ``experiments``; the other keys merge."""
 
     data_dir: str = "data"
@@ -485,21 +508,6 @@ class Config(Section):
 
     experiments: list[Experiment] = Field(min_length=1)
     """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
-
-    @field_validator(
-        "experiments",
-        mode="before",
-        json_schema_input_type=Annotated[list[Experiment | str], Field(min_length=1)],
-    )
-    @classmethod
-    def _from_files(cls, experiments: Any) -> Any:
-        if not isinstance(experiments, list):
-            return experiments
-        return [
-            experiment
-            for item in experiments
-            for experiment in (_experiments_in(item) if isinstance(item, str) else [item])
-        ]
 
     @field_validator("experiments")
     @classmethod
@@ -563,6 +571,8 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # as in {{...}}
+                raise yaml.MarkedYAMLError(None, None, "a key is no plain word", key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(None, None, f"{key.value} stands twice", key.start_mark)
             seen.add(key.value)
@@ -575,7 +585,8 @@ def load(path: Path) -> dict[str, Any]:
     Raises UserError if it cannot be read, is not a mapping, or holds a key twice.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, safe like its base
+        with path.open(encoding="utf-8") as stream:
+            content = yaml.load(stream, _Loader)  # noqa: S506, safe like its base
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -606,14 +617,19 @@ def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
             content[key] = value
 
 
-def _experiments_in(name: str) -> list[Experiment]:
-    """Return the experiments of the file ``name``, or raise UserError, which names it."""
+def _experiments_in(name: str, above: tuple[str, ...]) -> list[Experiment]:
+    """Return the experiments of the file ``name``, which the files ``above`` lead to.
+
+    Raises UserError, which names it.
+    """
+    if name in above:
+        raise UserError(f"{' -> '.join((*above, name))}: files that list each other")
     content = load(Path(name))
-    others = sorted(content.keys() - {"experiments"})
+    others = sorted(map(str, content.keys() - {"experiments"}))
     if others:
         raise UserError(f"{name} sets {others[0]} too, which only files on the command line can")
     try:
-        return _Experiments.model_validate(content).experiments
+        return _Experiments.model_validate(content, context=(*above, name)).experiments
     except ValidationError as error:
         raise UserError(f"{name}: {explain(error)}") from error
 
@@ -642,8 +658,8 @@ def explain(error: ValidationError) -> str:
         name = first["ctx"]["tag"]
         return f"{place}.method: unknown method {name!r}{suggestion(name, methods.names())}"
     value = first["input"]
-    if first["type"] in ("model_type", "dict_type", "list_type"):
-        several = first["type"] == "list_type"
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type", *LISTS):
+        several = first["type"] in LISTS
         if value is None:
             return f"{place} is empty: leave it out or give it {'a list' if several else 'keys'}"
         expected = f"a list, as [{value}]" if several else f"keys with values, not {value!r}"

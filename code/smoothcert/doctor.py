@@ -137,7 +137,7 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
         return [Finding("error", str(error))]
     found = []
     for experiment in settings.experiments:
-        for check in (radius_cap, comparability, one_seed):
+        for check in (radius_cap, comparability, one_seed, cut_short):
             for finding in check(experiment):
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
@@ -205,6 +205,26 @@ def comparability(experiment: Experiment) -> Findings:
             f"no published number has {', '.join(ours)}, so these will not compare with them; "
             f"to compare, set certification to {', '.join(theirs)}",
         )
+
+
+def cut_short(experiment: Experiment) -> Findings:
+    """Warn of methods whose training ends before they are what they are called."""
+    for entry in experiment.methods:
+        epochs = entry.training.epochs
+        if entry.logs:
+            continue
+        if (deferral := getattr(entry.parameters, "deferral", 0)) >= epochs:
+            yield Finding(
+                "warning",
+                f"{entry.title} trains for {epochs} epochs, and its radius term starts after "
+                f"{deferral}; set parameters.deferral to less",
+            )
+        if (warmup := getattr(entry.parameters, "warmup", 0)) > epochs:
+            yield Finding(
+                "warning",
+                f"{entry.title} trains for {epochs} epochs, and its attack reaches epsilon after "
+                f"{warmup}; set parameters.warmup to {epochs} or less",
+            )
 
 
 def one_seed(experiment: Experiment) -> Findings:
@@ -382,10 +402,8 @@ def disk(settings: Config, machine: Machine) -> Findings:
     stages = Counter(job.stage for job in every)
     names = {"train": "trainings", "certify": "certifications", "attack": "attacks"}
     counts = "; ".join(f"{names[stage]}: {count}" for stage, count in stages.items())
-    yield Finding(
-        "note",
-        f"{counts}; disk: about {_megabytes(size)}; smoothcert cost estimates the hours",
-    )
+    work = f"{counts}; disk: about {_megabytes(size)}; smoothcert cost estimates the hours"
+    yield Finding("note", work if every else "nothing to train or certify")
     if size > machine.free:
         yield Finding(
             "warning",

@@ -19,8 +19,8 @@ ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
 TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
-AGAIN = "delete its folder and certify again, or fetch it again if it is a published log"
-"""What to do with a damaged table."""
+AGAIN = "certify again, or fetch it again if it is a published log"
+"""What to do without a sound table."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
 
@@ -149,11 +149,11 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         description = files.read_json(folder / DESCRIPTION)
     except UserError as error:
         if (folder / TABLE).exists():
-            raise UserError(f"{error}; {AGAIN}") from error
+            raise UserError(f"{error}; delete the folder and {AGAIN}") from error
         raise
     for key in ("point", "protocol", "shard", "images", "provenance"):
         if not isinstance(description, dict) or key not in description:
-            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; {AGAIN}")
+            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; delete it and {AGAIN}")
     return read_table(folder / TABLE, description["images"]), description
 
 
@@ -169,12 +169,12 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     if len(duplicates):
         raise UserError(
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
-            + AGAIN
+            f"delete it and {AGAIN}"
         )
     if len(table) != images and not (partial and len(table) < images):
         raise UserError(
             f"{path} has {len(table)} rows for {images} images; an incomplete table is never "
-            f"averaged; {AGAIN}"
+            f"averaged; delete it and {AGAIN}"
         )
     return table.sort_values("idx", ignore_index=True)
 
@@ -185,12 +185,15 @@ def _parse(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {AGAIN}") from error
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} cannot be read as a table ({str(error).splitlines()[0]}); {AGAIN}"
+            f"{path} cannot be read as a table ({reason}); delete it and {AGAIN}"
         ) from error
     missing = [name for name in PUBLISHED_COLUMNS if name not in table]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}; {AGAIN}")
+        raise UserError(
+            f"{path} is no table of certificates: it has no column {', '.join(missing)}"
+        )
     try:
         clock = table["time"].str.contains(":", na=False)
         if clock.any():  # published logs write h:mm:ss
@@ -203,7 +206,7 @@ def _parse(path: Path) -> pd.DataFrame:
             {**dict.fromkeys(whole, "int64"), "radius": "float64", "time": "float64"}
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} has a damaged row ({str(error).splitlines()[0]}); {AGAIN}"
-        ) from error
+        (torn,) = table[list(PUBLISHED_COLUMNS)].isna().any(axis=1).to_numpy().nonzero()
+        where = f"line {torn[0] + 2}" if len(torn) else str(error).splitlines()[0]
+        raise UserError(f"{path} has a damaged row ({where}); delete it and {AGAIN}") from error
     return table

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Section(BaseModel):
@@ -14,6 +14,17 @@ class Section(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True,
         validate_by_name=True, serialize_by_alias=True,
     )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, content: Any) -> Any:
+        for key, value in content.items() if isinstance(content, dict) else ():
+            field = cls.model_fields.get(key)
+            booleans = field is None or bool in (field.annotation, *get_args(field.annotation))
+            values = value if isinstance(value, list) else [value]
+            if not booleans and any(isinstance(one, bool) for one in values):
+                raise ValueError(f"{key}: yes, no, true and false are no numbers; quote a text")
+        return content
 
 
 class Training(Section):
@@ -66,6 +77,15 @@ class Training(Section):
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward pass: fp32, or bf16 through autocast (weights stay fp32)."""
+
+    @model_validator(mode="after")
+    def _nothing_is_without_meaning(self) -> Training:
+        for key, needs in (("init_head", "init_from"), ("extra_weight", "extra_images")):
+            if getattr(self, key) != type(self).model_fields[key].default and not getattr(
+                self, needs
+            ):
+                raise ValueError(f"{key} means nothing without {needs}; leave it out")
+        return self
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch.

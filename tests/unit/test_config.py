@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smoothcert import config, datasets
+from smoothcert import config, datasets, methods
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 
@@ -67,8 +67,12 @@ def test_every_setting_changes_the_folder():
         "normalize": "none", "init_from": "a.pt", "init_head": "new", "extra_images": "a.npz",
         "extra_weight": 0.5,
     }  # fmt: skip
+    needed = {"init_head": "init_from", "extra_weight": "extra_images"}
     for key, value in changes.items():
-        assert folder(training={"epochs": 3, "lr": 0.1, key: value}) != base, key
+        others = {one: changes[one] for one in (needed.get(key),) if one}
+        training = {"epochs": 3, "lr": 0.1, **others}
+        plain = folder(training=training) if others else base
+        assert folder(training={**training, key: value}) != plain, key
     assert set(changes) == set(runs()[0].point.training.model_dump())
 
 
@@ -90,6 +94,9 @@ def test_a_file_stands_for_its_experiments(tmp_path):
     read = config.read({"experiments": [str(path), *BASE["experiments"]]}).experiments
     assert [one.name for one in read] == ["first", "second", "digits"]
     assert list(read[0].runs()) == runs()
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"experiments": [str(path), *BASE["experiments"]]}))
+    assert config.read({"experiments": [str(above)]}).experiments == read
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,9 @@ def test_a_file_stands_for_its_experiments(tmp_path):
         ("experiments: []\ndevice: cpu", "sets device too, which only files on the command line"),
         ("experiments: []", "experiments: List should have at least 1 item"),
         ("experiments: [{name: a}]", "experiments[0].dataset: this key is required"),
-        ("experiments: [file.yaml]", "experiments[0]: expects keys with values, not 'file.yaml'"),
+        ("experiments: [file.yaml]", "file.yaml -> file.yaml: files that list each other"),
+        ("experiments: [{name: a, title: {{title}}}]", "a key is no plain word in"),
+        ("1: 2\nthreads: 2\nexperiments: []", "file.yaml sets 1 too"),
     ],
 )
 def test_a_bad_file_of_experiments_is_named(tmp_path, monkeypatch, text, message):
@@ -178,6 +187,24 @@ def experiment(**changes):
             "sigmas[0]: a noise level has at most two decimals, not 0.505",
         ),
         (experiment(sigmas=[0.5, 0.5]), "sigmas: a value stands twice"),
+        (experiment(sigmas=[True]), "experiments[0]: sigmas: yes, no, true and false are no num"),
+        (lambda c: c.update(threads=True), "threads: yes, no, true and false are no numbers"),
+        (experiment(seeds=[10**40]), "seeds[0]: Input should be less than 1000000000"),
+        (experiment(name="a" * 300), "experiments[0].name: String should have at most 100 char"),
+        (
+            lambda c: [one.update(seeds=[]) for one in c["experiments"][0]["methods"]],
+            "seeds: no method has one, so that nothing would run; give one a seed",
+        ),
+        (experiment(methods=["gaussian"]), "methods[0]: expects keys with values, not 'gaussian'"),
+        (entry(0, unpublished="lr"), "unpublished: expects a list, as [lr]"),
+        (
+            entry(0, training={"init_head": "new"}),
+            "training: init_head means nothing without init_from; leave it out",
+        ),
+        (
+            entry(0, training={"extra_weight": 3}),
+            "training: extra_weight means nothing without extra_images; leave it out",
+        ),
         (experiment(dataset="mnst"), "unknown dataset 'mnst'; did you mean 'mnist'?"),
         (experiment(arch="resnet110"), "arch resnet110 takes images of 32x32 pixels, not 8x8"),
         (experiment(arch="lenett"), "unknown arch 'lenett'; did you mean 'lenet'?"),
@@ -417,3 +444,17 @@ def test_overlays_merge_as_in_snakemake(tmp_path, monkeypatch):
     Path("config").mkdir()
     paths[0].rename("config/config.yaml")
     assert config.merged(paths[1:]) == ours
+
+
+@pytest.mark.parametrize(
+    ("package", "load", "message"),
+    [
+        (methods, methods.load, r"stray\.py has no class Objective with a title"),
+        (datasets, datasets.describe, r"stray\.py has no DESCRIPTION"),
+    ],
+)
+def test_a_stray_module_gets_one_line(tmp_path, monkeypatch, package, load, message):
+    (tmp_path / "stray.py").touch()
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    with pytest.raises(UserError, match=message):
+        load("stray")

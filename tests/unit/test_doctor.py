@@ -255,6 +255,23 @@ class TestMachines:
         changes = {"methods": [{"method": "gaussian"}, tuned]}
         assert on_machine(doctor.named_files, changes=changes) == []
 
+    def test_trainings_that_end_before_they_are_what_they_are_called(self):
+        late = {"method": "macer", "lambda": 16, "parameters": {"deferral": 31}}
+        slow = {"method": "smoothadv", "parameters": {"warmup": 10}}
+        methods = [{"method": "gaussian"}, late, slow]
+        assert on_experiment(doctor.cut_short, methods=methods) == []
+        first, second = on_experiment(doctor.cut_short, methods=methods, training={"epochs": 9})
+        assert first == (
+            "warning: MACER trains for 9 epochs, and its radius term starts after 31; set "
+            "parameters.deferral to less"
+        )
+        assert second.endswith("reaches epsilon after 10; set parameters.warmup to 9 or less")
+
+    def test_nothing_to_run(self):
+        logs = [{"method": "gaussian", "logs": "mnist/*.tsv"}]
+        (line,) = on_machine(doctor.disk, changes={"methods": logs})
+        assert line == "note: nothing to train or certify"
+
     def test_disk(self):
         """Two methods at two noise levels with two seeds."""
         (line,) = on_machine(doctor.disk)

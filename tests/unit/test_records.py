@@ -57,6 +57,15 @@ def test_a_log_of_other_columns(tmp_path):
         records.read_table(path, images=1)
 
 
+def test_a_torn_row_is_told_by_its_line(tmp_path):
+    path = tmp_path / "log.tsv"
+    whole = LOG.format(radius=1.0, time="0.1")
+    path.write_text(whole + "7\t1\t")
+    number = len(whole.splitlines()) + 1
+    with pytest.raises(UserError, match=rf"damaged row \(line {number}\); delete it and certify"):
+        records.read_table(path, images=4)
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", '{"point": {}, "protocol": {}}'])
 def test_a_damaged_description_is_one_line(tmp_path, content):
     (tmp_path / "certificates.json").write_text(content)

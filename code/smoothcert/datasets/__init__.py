@@ -35,4 +35,7 @@ def load(name: str, data_dir: Path) -> Dataset:
 def _module(name: str):
     if name not in names():
         raise UserError(f"unknown dataset {name!r}{suggestion(name, names())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    if not hasattr(module, "DESCRIPTION"):
+        raise UserError(f"{module.__file__} has no DESCRIPTION, as data sets have")
+    return module

@@ -21,9 +21,11 @@ def names() -> list[str]:
 def load(name: str) -> type[Method]:
     """Return the class of the method ``name``.
 
-    Raises UserError, with the nearest name, if there is none.
+    Raises UserError, with the nearest name, if there is none, or if its module lacks the class.
     """
     if name not in names():
         raise UserError(f"unknown method {name!r}{suggestion(name, names())}")
     module = importlib.import_module(f"{__name__}.{name}")
+    if not hasattr(getattr(module, "Objective", None), "title"):
+        raise UserError(f"{module.__file__} has no class Objective with a title, as methods have")
     return module.Objective
