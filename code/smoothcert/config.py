@@ -467,7 +467,7 @@ class _Experiments(Section):
     """What a file holds whose name stands in the list of experiments."""
 
     experiments: list[Experiment] = Field(min_length=1)
-    """The name of a file (.yaml) stands for the experiments in it."""
+    """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
 
     @field_validator(
         "experiments",
@@ -505,9 +505,6 @@ class Config(_Experiments):
     partial: bool = False
     """Report on the finished runs alone: train, certify and attack nothing, whatever has changed
     since, and list what is missing."""
-
-    experiments: list[Experiment] = Field(min_length=1)
-    """The reports to make. The name of a file (.yaml) stands for the experiments in it."""
 
     @field_validator("experiments")
     @classmethod

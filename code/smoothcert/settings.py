@@ -18,8 +18,9 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _booleans_are_no_numbers(cls, content: Any) -> Any:
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
         for key, value in content.items() if isinstance(content, dict) else ():
-            field = cls.model_fields.get(key)
+            field = fields.get(key)
             booleans = field is None or bool in (field.annotation, *get_args(field.annotation))
             values = value if isinstance(value, list) else [value]
             if not booleans and any(isinstance(one, bool) for one in values):

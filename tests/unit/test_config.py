@@ -189,6 +189,7 @@ def experiment(**changes):
         (experiment(sigmas=[0.5, 0.5]), "sigmas: a value stands twice"),
         (experiment(sigmas=[True]), "experiments[0]: sigmas: yes, no, true and false are no num"),
         (lambda c: c.update(threads=True), "threads: yes, no, true and false are no numbers"),
+        (entry(1, **{"lambda": True}), "lambda: yes, no, true and false are no numbers"),
         (experiment(seeds=[10**40]), "seeds[0]: Input should be less than 1000000000"),
         (experiment(name="a" * 300), "experiments[0].name: String should have at most 100 char"),
         (
