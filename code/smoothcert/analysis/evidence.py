@@ -22,7 +22,7 @@ from scipy.special import chdtri
 from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, Outcome
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, UNTOLD, Outcome
 from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
 
 
@@ -92,8 +92,7 @@ def _finding(
         sides.append(rows)
     for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
         if np.isnan(row["value"]):
-            reason = f"{cell}: mode evaluate does not tell abstentions from mistakes"
-            return found(Outcome.NOT_COMPARABLE, reason)
+            return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
         if differs := published.differing(row, _theirs(claim, cell)):
             return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)

@@ -35,6 +35,9 @@ from smoothcert.published import Number
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
 """Levels of the two intervals."""
 
+UNTOLD = "mode evaluate does not tell abstentions from mistakes"
+"""Why runs of that mode decide nothing about abstentions."""
+
 MOST_SEEDS = 1000
 """Beyond which no number of seeds is named."""
 
@@ -184,8 +187,7 @@ def recompute(log: Sample | None, number: Number) -> Verdict:
 
 def unknown(number: Number) -> Verdict:
     """Return the verdict on runs whose mode of certification does not tell the metric."""
-    reason = "mode evaluate does not tell abstentions from mistakes"
-    return Verdict(Kind.NOT_COMPARABLE, reason, None, printed(number), best_of=number.best_of)
+    return Verdict(Kind.NOT_COMPARABLE, UNTOLD, None, printed(number), best_of=number.best_of)
 
 
 def adjusted_levels(p_values: Sequence[float]) -> list[float]:
