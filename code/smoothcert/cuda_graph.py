@@ -92,6 +92,8 @@ class _Recording:
                 "numbers to the GPU, as torch.tensor or torch.where with a number do "
                 f"({str(first).splitlines()[0]})"
             ) from error
+        # Recording leaves a write of the generator's offset on its stream, which replays set anew.
+        torch.cuda.current_stream(images.device).wait_stream(_stream(images.device))
 
     def replay(self, images: Tensor, labels: Tensor) -> Tensor:
         self._images.copy_(images)

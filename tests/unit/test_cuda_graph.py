@@ -56,6 +56,19 @@ def test_sizes_factors_and_noise_follow_the_calls(gpu):
     assert len(results[0].unique()) == 30
 
 
+@pytest.mark.gpu
+def test_noise_follows_on_a_busy_gpu(gpu, monkeypatch):
+    """Work of others delays what recording leaves behind."""
+    begin = torch.cuda.CUDAGraph.capture_begin
+
+    def late(*arguments, **options):
+        torch.cuda._sleep(10**9)  # cycles, half a second
+        begin(*arguments, **options)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_begin", late)
+    test_sizes_factors_and_noise_follow_the_calls(gpu)
+
+
 @pytest.fixture
 def both_ways(gpu, tmp_path, monkeypatch) -> Callable[[Point, Dataset], None]:
     """Return a function that trains with and without recording and compares what comes out."""

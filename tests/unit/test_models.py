@@ -46,6 +46,28 @@ def test_pooling_before_the_relu_changes_nothing():
     torch.testing.assert_close(network(images), expected)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_an_attack_on_lenet_gets_the_gradient_of_its_convolution(
+    device, channels, dtype, tolerance
+):
+    network = sized("lenet", channels).network.to(device, memory_format=torch.channels_last)
+    images = torch.rand(4, channels, 28, 28, device=device, requires_grad=True)
+    weights = torch.randn(4, 20, 24, 24, device=device)
+
+    def gradient(fixed):
+        network.requires_grad_(not fixed)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            hidden = network.conv1(images)
+        assert hidden.dtype == dtype
+        assert ("_Attacked" in hidden.grad_fn.name()) == fixed
+        return torch.autograd.grad((weights * hidden).sum(), images)[0]
+
+    plain, fast = gradient(fixed=False), gradient(fixed=True)
+    assert fast.dtype == plain.dtype == torch.float32
+    assert (fast - plain).abs().max() < tolerance * plain.abs().max()
+
+
 def test_densenet40_is_the_papers():
     """211,978 weights, named as in the authors' release, without convolutions between blocks."""
     network = build("densenet40", "cifar10").network
