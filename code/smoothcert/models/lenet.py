@@ -30,8 +30,8 @@ class Network(nn.Module):
 class _FirstConvolution(nn.Conv2d):
     """A convolution whose gradient for the images, which attacks climb, is fast.
 
-    cuDNN and oneDNN compute it as if images had many channels: for the one of MNIST that was a
-    third of an attack's time.
+    cuDNN and oneDNN compute it as if images had many channels; for the one of MNIST that was a
+    third of an attack's time on an H100.
     """
 
     def forward(self, images: Tensor) -> Tensor:
