@@ -137,7 +137,7 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
         return [Finding("error", str(error))]
     found = []
     for experiment in settings.experiments:
-        for check in (radius_cap, comparability, one_seed, cut_short):
+        for check in (radius_cap, attack_cap, comparability, one_seed, cut_short):
             for finding in check(experiment):
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
@@ -169,6 +169,21 @@ def radius_cap(experiment: Experiment) -> Findings:
         f"n {protocol.n} caps radii at {cap:.2f} for sigma {sigma:.2f}, below radius {radius:.2f} "
         f"of the tables; set certification.n to {enough} or more",
     )
+
+
+def attack_cap(experiment: Experiment) -> Findings:
+    """Find bounds of attacks at which nothing can be certified, at any noise level."""
+    if not experiment.attack:
+        return
+    protocol, sigmas = experiment.certification, {run.point.sigma for run in experiment.runs()}
+    cap = max(modes.of(protocol, sigma).largest_radius(sigma) for sigma in sigmas)
+    if beyond := [epsilon for epsilon in experiment.attack.epsilons if epsilon > cap]:
+        yield Finding(
+            "warning",
+            f"n {protocol.n} caps radii at {cap:.2f}, so that nothing is certified at epsilon "
+            f"{beyond[0]:g} of the attack, whatever the model; raise certification.n, or leave it "
+            "out of attack.epsilons",
+        )
 
 
 def _listed_radius(experiment: Experiment, sigma: float) -> float:

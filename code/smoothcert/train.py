@@ -90,7 +90,7 @@ def _train(
                 raise
             raise UserError(
                 f"out of memory on {device} in epoch {epoch + 1} of {point}; lower "
-                f"training.batch_size (the state after epoch {epoch} is kept)"
+                f"training.batch_size{_kept(epoch)}"
             ) from error
         state.save(folder / RESUME, identity, rows)
         progress.step(_summary(rows[-1]))
@@ -223,6 +223,15 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
             steps.append(step(pixels[part], labels[part], factor))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
+    # The last step's weights have no loss yet.
+    state.classifier.eval()
+    with torch.no_grad():
+        logits = state.classifier(to_unit(pixels[:1]))
+    if not logits.isfinite().all():
+        raise UserError(
+            f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
+            f"{_kept(epoch)}"
+        )
     loss, regularizer, hits = (log[:, :3] * log[:, 3:]).sum(0) / log[:, 3].sum()
     return {
         "epoch": epoch + 1,
@@ -272,8 +281,13 @@ def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:
         batch = int(bad[0]) // point.parameters.minibatches
         raise UserError(
             f"the loss of {point} became {losses[bad[0]].item()} in epoch {epoch + 1}, "
-            f"batch {batch + 1}; lower training.lr (the state after epoch {epoch} is kept)"
+            f"batch {batch + 1}; lower training.lr{_kept(epoch)}"
         )
+
+
+def _kept(epoch: int) -> str:
+    """Return what is left of the epochs before the 0-based ``epoch``."""
+    return f" (the state after epoch {epoch} is kept)" if epoch else ""
 
 
 def _table(rows: list[Row]) -> str:

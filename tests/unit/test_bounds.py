@@ -38,7 +38,7 @@ def test_published_cap():
     assert caps == pytest.approx([0.95286, 1.90573, 3.81146], abs=5e-6)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.2, 0.05, 0.001, 1e-9])
+@pytest.mark.parametrize("alpha", [0.5, 0.2, 0.05, 0.001, 1e-9, 1e-309])
 def test_smallest_n_is_the_first_that_can_certify(alpha):
     n = smallest_n(alpha)
     assert lower_bound(n, n, alpha) > 0.5

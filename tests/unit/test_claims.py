@@ -271,6 +271,12 @@ class TestEvaluate:
         (finding,) = evaluate(claim(change), table[table["metric"] != "abstention"]).findings
         assert finding.outcome == Outcome.NOT_RUN
 
+    def test_mode_staged_says_nothing_since_it_lowers_radii(self):
+        table = pd.concat([runs(("consistency", HIGH), mode="staged"), runs(("gaussian", LOW))])
+        (finding,) = evaluate(claim(), table).findings
+        assert finding.outcome == Outcome.NOT_COMPARABLE
+        assert finding.reason == "consistency: mode staged lowers radii"
+
     def test_what_mode_evaluate_does_not_tell_is_not_called_not_run(self):
         table = runs(("consistency", [np.nan] * 3), ("gaussian", [np.nan] * 3), metric="abstention")
         (finding,) = evaluate(claim({"metric": "abstention"}), table).findings

@@ -109,6 +109,7 @@ def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decima
     [
         (table(0), {"n": 10_000}, "A has n 1000 and B 10000"),
         (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
+        (table(0), {"tolerance": 0.9}, "A has tolerance None and B 0.9"),
         (table(0, images=range(0, N, 2)), {}, "has other images"),
         (table(0).assign(label=4), {}, "has other labels than .*: they are of different data sets"),
     ],
@@ -118,6 +119,25 @@ def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message)
     write(tmp_path / "b", "seed-0", content, **protocol)
     with pytest.raises(UserError, match=message):
         compare(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [({"n": 10_000}, "n 1000 and .*seed-1 10000"), ({"sigma": 1.0}, "sigma None and .*seed-1 1.0")],
+)
+def test_seeds_of_a_cell_share_their_settings(tmp_path, protocol, message):
+    write(tmp_path / "a", "seed-0", table(0))
+    write(tmp_path / "a", "seed-1", table(1), **protocol)
+    write(tmp_path / "b", "seed-0", table(2))
+    with pytest.raises(UserError, match=f"seed-0 has {message}: they are no seeds of one cell"):
+        compare(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_table_of_ours_tells_its_protocol_as_its_folder_does(tmp_path):
+    write(tmp_path / "a", "seed-0", table(0))
+    write(tmp_path / "b", "seed-0", table(1), n=10_000)
+    with pytest.raises(UserError, match="A has n 1000 and B 10000"):
+        compare(*(tmp_path / side / "seed-0" / "certificates.tsv" for side in "ab"))
 
 
 def test_tables_without_a_common_image_are_refused(tmp_path):

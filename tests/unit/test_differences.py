@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -53,6 +55,16 @@ class TestCompare:
         expected = stats.ttest_rel(runs[1, 0], runs[0, 0])
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
+
+    def test_rounded_radii_are_compared_with_rounded_ones_alone(self, runs):
+        ours, log = value(runs[0]), replace(value(runs[1]), rounded=True)
+        assert differences.compare(ours, log) is None
+        assert differences.compare(log, replace(ours, rounded=True)) is not None
+
+    def test_equal_seeds_tell_no_error_however_their_mean_is_rounded(self):
+        for count, other in ((400, 401), (3, 5), (1, 5)):
+            a, b = (value(np.repeat([np.arange(500) < n], 3, axis=0)) for n in (count, other))
+            assert differences.compare(a, b) is None
 
     def test_without_an_error_there_is_no_test(self):
         equal_seeds = [[0.0, 1.0], [0.0, 1.0]]

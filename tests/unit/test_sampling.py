@@ -328,3 +328,13 @@ del engine
 subprocess.run([sys.executable, "-c", "import time; time.sleep(0.1)"], check=True)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_a_classifier_without_logits_has_no_votes(backend):
+    """Its weights are finite, and an argmax of NaN is a class all the same."""
+    network = classifier("lenet")
+    for weight in network.parameters():
+        weight.data.mul_(1e30)
+    with pytest.raises(UserError, match=r"logits are not finite, .*lower training\.lr"):
+        Sampler(network, SIGMA, SEED, torch.device("cpu"), backend=backend)

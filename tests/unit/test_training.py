@@ -244,6 +244,19 @@ def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_weights_that_give_no_logits_are_not_kept(digits, tmp_path, monkeypatch):
+    """No loss follows the last step."""
+    run = point()
+    monkeypatch.setattr(train, "minibatches", lambda images, method: [slice(images)])
+    monkeypatch.setattr(type(run.training), "learning_rate", lambda *_: 1e25)
+    data = InMemory(digits.train_images[:8], digits.train_labels[:8], *[digits.test_images[:0]] * 2)
+    with pytest.raises(
+        UserError, match=r"logits of .* are not finite after epoch 1; lower training"
+    ):
+        train.train(run, data, tmp_path, CPU)
+    assert not (tmp_path / "model.pt").exists()
+
+
 def test_bf16_trains_fp32_weights(digits, tmp_path):
     train.train(point(epochs=2, precision="bf16"), digits, tmp_path, CPU)
     state = checkpoint.load(tmp_path / "model.pt").classifier.state_dict()

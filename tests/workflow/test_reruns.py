@@ -84,6 +84,12 @@ def test_a_claim_concerns_the_tables_and_what_shows_them(planned):
     assert set(plan) == {"tables", "report", "index"}
 
 
+def test_how_the_published_runs_were_trained_concerns_the_claims(planned):
+    setting = "dataset: mnist\n  settings: {epochs: 9"
+    plan = planned("config/published/training.yaml", f"{setting}0", f"{setting}1")
+    assert "tables" in plan
+
+
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
     assert planned("workflow/report/table.rst", "Means", "The means") == {}
 

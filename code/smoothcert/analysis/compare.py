@@ -19,6 +19,8 @@ CONFIDENCE = 0.95
 """Confidence level of the intervals."""
 ROUNDINGS = ("3 digits", "4 decimals", "")
 """How a log's radii may be rounded; see ``metrics.round_radii``."""
+PROTOCOL = ("n0", "n", "alpha", "mode", "radius", "tolerance")
+"""Settings of certification that both sides must share."""
 UNLIMITED = 2**31
 """More images than any table has."""
 
@@ -73,6 +75,8 @@ def compare(left: Path, right: Path, images: int = 10) -> str:
 
 def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     """Yield the cells of a side: a name that both sides would give it, and its runs."""
+    if path.name == records.TABLE and path.with_name(records.DESCRIPTION).exists():
+        path = path.parent
     if path.is_file():
         yield path.name, Side([path], [records.read_table(path, UNLIMITED, partial=True)], None)
         return
@@ -85,8 +89,18 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         raise UserError(f"{path} is no table of certificates, and there is none below it")
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
-        protocol = files.read_json(folders[0] / records.DESCRIPTION)["protocol"]
-        yield name, Side(folders, tables, protocol)
+        found = [files.read_json(folder / records.DESCRIPTION) for folder in folders]
+        for folder, one in zip(folders, found, strict=True):
+            for key in (*PROTOCOL, "sigma"):
+                first, other = (
+                    d["protocol"].get(key, d["point"].get(key)) for d in (found[0], one)
+                )
+                if first != other:
+                    raise UserError(
+                        f"{folders[0]} has {key} {first} and {folder} {other}: they are no seeds "
+                        "of one cell"
+                    )
+        yield name, Side(folders, tables, found[0]["protocol"])
 
 
 def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
@@ -186,7 +200,7 @@ def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
                     "sets"
                 )
     if a.protocol and b.protocol:
-        for key in ("n0", "n", "alpha", "mode", "radius"):
+        for key in PROTOCOL:
             if a.protocol.get(key) != b.protocol.get(key):
                 raise UserError(
                     f"{place}A has {key} {a.protocol.get(key)} and B {b.protocol.get(key)}: "

@@ -93,6 +93,8 @@ def _finding(
     for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
         if np.isnan(row["value"]):
             return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
+        if row.get("mode") == "staged":
+            return found(Outcome.NOT_COMPARABLE, f"{cell}: mode staged lowers radii")
         if differs := published.differing(row, _theirs(claim, cell)):
             return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)

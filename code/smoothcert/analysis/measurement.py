@@ -35,6 +35,8 @@ class Value:
     seeds: int
     by_image: NDArray[np.float64]
     """Each image's value (images,), averaged over the seeds."""
+    rounded: bool = False
+    """Whether radii are rounded, as in published logs."""
 
     @property
     def spread(self) -> float:
@@ -89,6 +91,7 @@ class Measured:
             standard_error=float(estimate.standard_error[i]),
             seeds=estimate.seeds,
             by_image=self.by_image[:, i],
+            rounded=self.runs[0].log is not None,
         )
 
 

@@ -112,6 +112,6 @@ def _collapsed(
     content: Experiment, runs: pd.DataFrame, chance: float
 ) -> list[tuple[Run, dict[str, Any]]]:
     """Return the runs that are no more often right than ``chance``, with their numbers."""
-    numbers = runs.set_index("folder").to_dict("index")
+    numbers = {row["folder"]: row for row in runs.to_dict("records")}  # rows may share a run
     found = ((run, numbers[str(run.certificates)]) for run in content.runs)
     return [(run, number) for run, number in found if number["clean_accuracy"] <= chance]

@@ -37,7 +37,7 @@ def smallest_n(alpha: float) -> int:
 
     ``alpha`` lies in (0, 1). (Of the bound for count = n: Cohen et al. 2019, appendix C.)
     """
-    return math.floor(math.log2(1 / alpha)) + 1
+    return math.floor(-math.log2(alpha)) + 1
 
 
 def largest_radius(n: int, alpha: float, sigma: float) -> float:

@@ -29,7 +29,8 @@ class Sampler:
     another way; and as long as memory suffices: where it runs out, a smaller batch or another
     engine of cuDNN's may round another way. Memory does not grow with images or votes.
 
-    Raises UserError if the device lacks the back end or the precision.
+    Raises UserError if the device lacks the back end or the precision, or if the classifier's
+    logits of a grey image are not finite: it would vote all the same.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Sampler:
         precision: Precision = "auto",
         backend: Backend = "auto",
     ):
+        _refuse_not_finite(classifier, device)
         self._backend = backends.build(classifier, sigma, device, backend, precision)
         self._labels = torch.arange(classifier.specification.classes, device=device)
         self._seed = seed
@@ -125,3 +127,14 @@ class Sampler:
                 # After an error or Ctrl-C no thread begins another job.
                 with lock:
                     deque(jobs, maxlen=0)
+
+
+@torch.no_grad()
+def _refuse_not_finite(classifier: Classifier, device: torch.device) -> None:
+    one = classifier.specification
+    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=device)
+    if not classifier.to(device).eval()(grey).isfinite().all():
+        raise UserError(
+            "the classifier's logits are not finite, so that it has no votes: its training "
+            "diverged; train again with a lower training.lr"
+        )

@@ -138,7 +138,8 @@ def rounding_note(results: Results) -> list[str]:
         return []
     return [
         "Radii are as they were written: the published logs' to three digits, which can move the "
-        "ACR by more than its deviation over seeds; the other runs' in full."
+        "ACR by more than its deviation over seeds; the other runs' in full. No test compares the "
+        "two; verdicts and claims do, after rounding."
     ]
 
 

@@ -61,13 +61,20 @@ def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
     """Return a row a run and metric, as the claims are evaluated on; published logs among them.
 
     A method that was run here and is also there as a published log counts with our runs alone.
+    Beside a log, the radii of our runs are rounded as the log's are.
     """
     rows, protocol = [], results.protocol
     own = {run.point.method for run in results.experiment.runs if run.log is None}
-    for run in results.experiment.runs:
-        if run.log is not None and run.point.method in own:
-            continue
-        values = metrics.image_values(run.outcomes, np.array(radii), run.protocol.n).mean(0)
+    counted = [
+        run for run in results.experiment.runs if run.log is None or run.point.method not in own
+    ]
+    mixed = len({run.log is None for run in counted}) > 1
+    for run in counted:
+        outcomes = run.outcomes
+        if mixed:
+            radius = metrics.round_radii(outcomes["radius"], "3 digits")
+            outcomes = outcomes.assign(radius=radius)
+        values = metrics.image_values(outcomes, np.array(radii), run.protocol.n).mean(0)
         settings = run.point.settings
         for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
             rows.append(
