@@ -74,12 +74,12 @@ class TestExperiments:
 
     def test_an_attack_beyond_every_cap(self):
         few = {"n": 100}
-        assert on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.5, 1.4]}) == []
-        (line,) = on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.5, 1.6, 2]})
+        assert on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.25, 0.7]}) == []
+        (line,) = on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.5, 0.8, 2]})
         assert line.startswith(
             "warning: n 100 caps radii at 1.50, so that nothing is certified at "
         )
-        assert "epsilon 1.6 of the attack" in line
+        assert "epsilon 0.8 of the attack" in line
 
     def test_cap_below_the_first_radius(self):
         digits = {"dataset": "digits", "arch": "convnet8", "sigmas": [0.25]}
