@@ -77,7 +77,7 @@ class TestExperiments:
         assert on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.25, 0.7]}) == []
         (line,) = on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.5, 0.8, 2]})
         assert line.startswith(
-            "warning: n 100 caps radii at 1.50, so that nothing is certified at "
+            "warning: n 100 caps radii at 0.75, so that nothing is certified at "
         )
         assert "epsilon 0.8 of the attack" in line
 

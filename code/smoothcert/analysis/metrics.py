@@ -180,7 +180,7 @@ def _estimate(means: NDArray[np.float64], standard_error: NDArray[np.float64]) -
     """Return the estimate from each seed's means (seeds, ...)."""
     seeds = len(means)
     if seeds > 1:  # of equal means, not what rounding their mean leaves
-        std = np.where(np.ptp(means, axis=0) > 0, means.std(0, ddof=1), 0.0)
+        std = np.where(np.ptp(means, axis=0) == 0, 0.0, means.std(0, ddof=1))
     else:
         std = np.full(means.shape[1:], np.nan)
     return Estimate(

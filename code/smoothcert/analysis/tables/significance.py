@@ -139,7 +139,12 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
             "apart, but not the methods, and is never bold."
         )
     if not tested.all():
-        notes.append("A dash: the values do not vary, so there is no error.")
+        notes.append(
+            "A dash: the values do not vary, so there is no error, or the radii of one side alone "
+            "are rounded."
+            if base.rounding_note(results)
+            else "A dash: the values do not vary, so there is no error."
+        )
     return notes
 
 
