@@ -20,7 +20,7 @@ from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing
-from smoothcert.models.classifier import Classifier
+from smoothcert.models.classifier import Classifier, has_logits
 from smoothcert.point import Point
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
@@ -223,11 +223,7 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
             steps.append(step(pixels[part], labels[part], factor))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
-    # The last step's weights have no loss yet.
-    state.classifier.eval()
-    with torch.no_grad():
-        logits = state.classifier(to_unit(pixels[:1]))
-    if not logits.isfinite().all():
+    if not has_logits(state.classifier, device):  # the last step's weights have no loss yet
         raise UserError(
             f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
             f"{_kept(epoch)}"

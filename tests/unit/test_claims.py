@@ -275,7 +275,7 @@ class TestEvaluate:
         table = pd.concat([runs(("consistency", HIGH), mode="staged"), runs(("gaussian", LOW))])
         (finding,) = evaluate(claim(), table).findings
         assert finding.outcome == Outcome.NOT_COMPARABLE
-        assert finding.reason == "consistency: mode staged lowers radii"
+        assert finding.reason == "consistency differs in mode (ours staged, theirs fixed)"
 
     def test_what_mode_evaluate_does_not_tell_is_not_called_not_run(self):
         table = runs(("consistency", [np.nan] * 3), ("gaussian", [np.nan] * 3), metric="abstention")

@@ -21,14 +21,14 @@ def table(seed, shift=0.0, images=range(N)):
     )
 
 
-def write(root, name, content, **protocol):
+def write(root, name, content, sigma=0.5, **protocol):
     folder = root / name
     files.make_folder(folder)
     content.to_csv(folder / "certificates.tsv", sep="\t", index=False)
     files.write_json(
         folder / "certificates.json",
         {
-            "point": {},
+            "point": {"sigma": sigma},
             "provenance": {},
             "shard": "1/1",
             "images": len(content),
@@ -123,7 +123,7 @@ def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message)
 
 @pytest.mark.parametrize(
     ("protocol", "message"),
-    [({"n": 10_000}, "n 1000 and .*seed-1 10000"), ({"sigma": 1.0}, "sigma None and .*seed-1 1.0")],
+    [({"n": 10_000}, "n 1000 and .*seed-1 10000"), ({"sigma": 1.0}, "sigma 0.5 and .*seed-1 1.0")],
 )
 def test_seeds_of_a_cell_share_their_settings(tmp_path, protocol, message):
     write(tmp_path / "a", "seed-0", table(0))

@@ -193,9 +193,7 @@ def tables_code(wildcards):
 
 
 def claims_checksum(wildcards):
-    """Return the checksum of what tables read beside the manifest: claims, and how runs behind
-    them were trained.
-    """
+    """Return the checksum of the papers' claims and training, which tables read too."""
     folder = Path(files.__file__).parents[2] / "config"
     return files.digest(
         [files.sha256(folder / name) for name in ("claims.yaml", "published/training.yaml")]

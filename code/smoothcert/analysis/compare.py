@@ -46,11 +46,11 @@ class Side:
 def compare(left: Path, right: Path, images: int = 10) -> str:
     """Return the comparison as text.
 
-    Either side is a table of certificates (.tsv; ours, or a published log) or a folder, below
-    which every ``certificates.tsv`` counts. Runs in folders seed-* beside each other are seeds of
-    one cell. Cells of equal paths are compared, or else the only cells of both sides. Beside a
-    published log, radii are first rounded as the log's are. ``images`` is how many of the images
-    that differ most are listed.
+    Either side is a table of certificates (.tsv; ours, which stands for its folder, or a published
+    log) or a folder, below which every ``certificates.tsv`` counts. Runs in folders seed-* beside
+    each other are seeds of one cell. Cells of equal paths are compared, or else the only cells of
+    both sides. Beside a published log, radii are first rounded as the log's are. ``images`` is how
+    many of the images that differ most are listed.
 
     Raises UserError if a side holds no certificates, if nothing pairs, or if the two are of
     different protocols or images: such numbers are not comparable.
@@ -90,15 +90,13 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
         found = [files.read_json(folder / records.DESCRIPTION) for folder in folders]
-        for folder, one in zip(folders, found, strict=True):
+        settings = [{**one["protocol"], "sigma": one["point"].get("sigma")} for one in found]
+        for folder, its in zip(folders, settings, strict=True):
             for key in (*PROTOCOL, "sigma"):
-                first, other = (
-                    d["protocol"].get(key, d["point"].get(key)) for d in (found[0], one)
-                )
-                if first != other:
+                if its.get(key) != settings[0].get(key):
                     raise UserError(
-                        f"{folders[0]} has {key} {first} and {folder} {other}: they are no seeds "
-                        "of one cell"
+                        f"{folders[0]} has {key} {settings[0].get(key)} and {folder} "
+                        f"{its.get(key)}: they are no seeds of one cell"
                     )
         yield name, Side(folders, tables, found[0]["protocol"])
 

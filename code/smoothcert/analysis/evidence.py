@@ -22,7 +22,7 @@ from scipy.special import chdtri
 from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, UNTOLD, Outcome
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTOLD, Outcome
 from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
 
 
@@ -93,9 +93,10 @@ def _finding(
     for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
         if np.isnan(row["value"]):
             return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
+        differs = published.differing(row, _theirs(claim, cell))
         if row.get("mode") == "staged":
-            return found(Outcome.NOT_COMPARABLE, f"{cell}: mode staged lowers radii")
-        if differs := published.differing(row, _theirs(claim, cell)):
+            differs += (STAGED,)
+        if differs:
             return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
     over = difference(ours, theirs)

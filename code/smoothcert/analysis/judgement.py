@@ -141,7 +141,7 @@ def _pair(
         number, subset, protocol.n0, protocol.n, protocol.alpha, target.settings
     )
     if protocol.mode == "staged":
-        differs += ("mode (ours staged, theirs fixed)",)
+        differs += (verdicts.STAGED,)
     return Pair(
         ours,
         theirs,

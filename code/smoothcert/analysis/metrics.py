@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from smoothcert.analysis.welch import deviation
 from smoothcert.records import ABSTAIN
 
 ACR = "acr"
@@ -179,13 +180,9 @@ def _reaching(values: NDArray[np.float64], thresholds: NDArray[np.float64]) -> N
 def _estimate(means: NDArray[np.float64], standard_error: NDArray[np.float64]) -> Estimate:
     """Return the estimate from each seed's means (seeds, ...)."""
     seeds = len(means)
-    if seeds > 1:  # of equal means, not what rounding their mean leaves
-        std = np.where(np.ptp(means, axis=0) == 0, 0.0, means.std(0, ddof=1))
-    else:
-        std = np.full(means.shape[1:], np.nan)
     return Estimate(
         mean=means.mean(0),
-        std=std,
+        std=deviation(means) if seeds > 1 else np.full(means.shape[1:], np.nan),
         standard_error=standard_error,
         lowest=means.min(0),
         highest=means.max(0),

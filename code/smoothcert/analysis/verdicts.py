@@ -38,6 +38,9 @@ EQUIVALENCE, DIFFERENCE = 0.90, 0.95
 UNTOLD = "mode evaluate does not tell abstentions from mistakes"
 """Why runs of that mode decide nothing about abstentions."""
 
+STAGED = "mode (ours staged, theirs fixed)"
+"""In what runs of that mode differ: it lowers radii."""
+
 MOST_SEEDS = 1000
 """Beyond which no number of seeds is named."""
 

@@ -36,7 +36,7 @@ class Sample:
     def of(cls, values: Sequence[float]) -> Sample:
         """Return the sample of the metric's values, one a seed."""
         values = np.asarray(values, float)
-        std = _std(values) if len(values) > 1 else None
+        std = float(deviation(values)) if len(values) > 1 else None
         return cls(float(values.mean()), std, len(values))
 
 
@@ -120,10 +120,15 @@ def paired(differences: Sequence[float]) -> Difference:
     Its error is that of drawing images; the seeds' own is not in it.
     """
     values = np.asarray(differences, float)
-    error = _std(values) / math.sqrt(len(values))
+    error = float(deviation(values)) / math.sqrt(len(values))
     return Difference(float(values.mean()), error, len(values) - 1)
 
 
-def _std(values: np.ndarray) -> float:
-    """Return the sample standard deviation; 0 for one value, or equal ones with a rounded mean."""
-    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
+def deviation(values: np.ndarray) -> np.ndarray:
+    """Return the sample standard deviation along the first axis.
+
+    It is 0 for one value, and for equal ones, whatever rounding their mean leaves.
+    """
+    if len(values) == 1:
+        return np.zeros(values.shape[1:])
+    return np.where(np.ptp(values, axis=0) == 0, 0.0, values.std(axis=0, ddof=1))

@@ -34,3 +34,14 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes), in float32 whatever the precision of the network."""
         return self.network((images - self.mean) / self.std).float()
+
+
+@torch.no_grad()
+def has_logits(classifier: Classifier, device: torch.device) -> bool:
+    """Return whether the logits of a grey image are finite; an argmax of NaN is a class too.
+
+    The classifier moves to the ``device`` and to eval mode.
+    """
+    one = classifier.specification
+    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=device)
+    return bool(classifier.to(device).eval()(grey).isfinite().all())

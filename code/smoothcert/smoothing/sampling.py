@@ -12,7 +12,7 @@ from torch import Tensor
 
 from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
-from smoothcert.models.classifier import Classifier
+from smoothcert.models.classifier import Classifier, has_logits
 from smoothcert.progress import say
 from smoothcert.seeds import derive_seed
 from smoothcert.smoothing import backends
@@ -42,7 +42,11 @@ class Sampler:
         precision: Precision = "auto",
         backend: Backend = "auto",
     ):
-        _refuse_not_finite(classifier, device)
+        if not has_logits(classifier, device):
+            raise UserError(
+                "the classifier's logits are not finite, so that it has no votes: its training "
+                "diverged; train again with a lower training.lr"
+            )
         self._backend = backends.build(classifier, sigma, device, backend, precision)
         self._labels = torch.arange(classifier.specification.classes, device=device)
         self._seed = seed
@@ -127,14 +131,3 @@ class Sampler:
                 # After an error or Ctrl-C no thread begins another job.
                 with lock:
                     deque(jobs, maxlen=0)
-
-
-@torch.no_grad()
-def _refuse_not_finite(classifier: Classifier, device: torch.device) -> None:
-    one = classifier.specification
-    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=device)
-    if not classifier.to(device).eval()(grey).isfinite().all():
-        raise UserError(
-            "the classifier's logits are not finite, so that it has no votes: its training "
-            "diverged; train again with a lower training.lr"
-        )
