@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import platform
 import resource
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import openvino
 import torch
+from common import smoothcert
 
 from smoothcert import checkpoint, datasets, records
 from smoothcert.datasets.base import to_unit
@@ -54,11 +53,6 @@ def main() -> None:
             memory(folder / "model.pt", common),
         ]
     print("\n".join(lines))
-
-
-def smoothcert(*arguments: object) -> None:
-    """Run a command."""
-    subprocess.run([sys.executable, "-m", "smoothcert", *map(str, arguments)], check=True)
 
 
 def precision(model: Path, data_dir: Path, device: torch.device) -> list[str]:

@@ -17,18 +17,17 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from common import summary, torch_defaults
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.backends import cudnn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from smoothcert import models
+from smoothcert import datasets, models
 from smoothcert.device import choose, describe
 from smoothcert.models import Specification
 from smoothcert.models.classifier import Classifier
@@ -133,19 +132,6 @@ def plain_loop(classifier: Classifier, image: Tensor, n: int, batch: int = 1000)
     return torch.from_numpy(counts)
 
 
-@contextmanager
-def torch_defaults() -> Iterator[None]:
-    """Undo for a while what ``choose`` asks of torch on a GPU."""
-    deterministic, tf32 = torch.are_deterministic_algorithms_enabled(), cudnn.allow_tf32
-    torch.use_deterministic_algorithms(False)
-    cudnn.allow_tf32 = True
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        cudnn.allow_tf32 = tf32
-
-
 def suitable_size(side: Callable[[int], Tensor]) -> int:
     """Return a multiple of 1,000 votes that takes about SECONDS, or 1,000 if those take longer."""
     n = 1000
@@ -197,13 +183,9 @@ def agreement(arch: str, device: torch.device, precisions: list[str]) -> str:
 def build(arch: str) -> Classifier:
     """Return the same random network at every call, in eval mode."""
     torch.manual_seed(0)
-    if arch == "resnet50":
-        from torchvision.models import resnet50
-
-        specification = Specification(arch, 3, 224, 1000, (0.5,) * 3, (0.25,) * 3)
-        return Classifier(resnet50(), specification).eval()
-    channels, size = (1, 28) if arch == "lenet" else (3, 32)
-    specification = Specification(arch, channels, size, 10, (0.5,) * channels, (0.25,) * channels)
+    data = datasets.describe({"lenet": "mnist", "resnet50": "imagenet"}.get(arch, "cifar10"))
+    mean, std = ((value,) * data.channels for value in (0.5, 0.25))
+    specification = Specification(arch, data.channels, data.size, data.classes, mean, std)
     return models.build(specification).eval()
 
 
@@ -225,11 +207,6 @@ def matrix_peak(device: torch.device, size: int = 8192, products: int = 30) -> f
         a @ b
     torch.cuda.synchronize(device)
     return 2 * size**3 * products / (time.perf_counter() - started)
-
-
-def summary(values: list[float], form: str) -> str:
-    """Return the median and the range."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
 if __name__ == "__main__":

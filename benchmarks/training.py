@@ -23,7 +23,6 @@ import io
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,7 @@ from pathlib import Path
 
 import torch
 import torchvision
-from sampling import summary, torch_defaults
+from common import smoothcert, summary, torch_defaults
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
@@ -301,11 +300,6 @@ def precision(options: argparse.Namespace, device: torch.device) -> list[str]:
 def spread(values: list[float]) -> str:
     """Return the mean and the sample standard deviation."""
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-
-
-def smoothcert(*arguments: object) -> None:
-    """Run a command."""
-    subprocess.run([sys.executable, "-m", "smoothcert", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from smoothcert import datasets, files, records
+from smoothcert import config, datasets, files, records, runs
 from smoothcert.analysis.tables import write_tables
-from smoothcert.config import Experiment
 from smoothcert.point import Point
 from smoothcert.settings import Training
 from smoothcert.smoothing import modes
@@ -80,9 +79,10 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     Paths in the manifest are relative to ``folder``, which should be the working directory.
     Returns the manifest's path relative to it.
     """
-    experiment = Experiment.model_validate({**CONFIGURATION, **changes})
+    settings = config.read({"experiments": [{**CONFIGURATION, **changes}]})
+    (experiment,) = settings.experiments
     protocol = experiment.certification
-    content = experiment.manifest
+    content = runs.manifest(settings, experiment)
     labels = list(dict.fromkeys(run["label"] for run in content["runs"]))
     for run in content["runs"]:
         point = Point.read(run["point"])
@@ -176,7 +176,7 @@ def certificate_table(
     n = np.array(mode.looks)[look]
     count = rng.binomial(n, np.maximum(ndtr(margins), 0.4))
     p_lower = np.choose(look, [mode.judge(i, count)[0] for i in range(len(mode.looks))])
-    label = rng.integers(0, 10, images)
+    label = np.random.default_rng(0).integers(0, 10, images)  # all runs have the same test images
     top = np.where(rng.random(images) < 0.97, label, (label + 1) % 10)
     certified = p_lower >= 0.5
     return pd.DataFrame(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn, get_args, get_origin
 
 from pydantic import ValidationError
 
-from smoothcert import __version__, config, datasets, methods, models
+from smoothcert import __version__, config, config_files, datasets, methods, models, runs
+from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, Training
 from smoothcert.smoothing.protocol import Protocol
@@ -260,10 +261,10 @@ def _cost(options: argparse.Namespace) -> None:
     from smoothcert import cost
     from smoothcert.device import choose, describe
 
-    settings = config.read(config.merged(options.files))
+    settings = config.read(config_files.merged(options.files))
     threads = settings.threads if options.threads is None else options.threads
     device = choose(options.device or settings.device, threads)
-    rows = cost.estimate(settings, Path(config.RESULTS), device)
+    rows = cost.estimate(settings, Path(runs.RESULTS), device)
     print(cost.table(rows))
     print(cost.assumptions(settings, describe(device)))
 
@@ -467,7 +468,7 @@ def _section(options: argparse.Namespace, section: type[Section]) -> Section:
     try:
         return section(**{name: getattr(options, name) for name in section.model_fields})
     except ValidationError as error:
-        raise UserError(config.explain(error)) from error
+        raise UserError(explain(error, config.SECTIONS)) from error
 
 
 def _named_method(arguments: list[str]) -> str | None:

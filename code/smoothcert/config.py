@@ -5,20 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import reduce
-from itertools import product
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
-    PrivateAttr,
     ValidationError,
     ValidationInfo,
     create_model,
@@ -26,10 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from smoothcert import datasets, methods, models, published
+from smoothcert import config_files, datasets, methods, models, runs
+from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
 from smoothcert.methods.base import Method
-from smoothcert.point import Point
 from smoothcert.published import Wanted
 from smoothcert.settings import Section, Training
 from smoothcert.smoothing.protocol import Evaluation, Protocol
@@ -47,15 +42,6 @@ def _two_decimals(sigma: float) -> float:
 Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
 Seed = Annotated[int, Field(ge=0, lt=10**9)]
 Lambda = Annotated[float, Field(ge=0)]
-
-LISTS = ("list_type", "tuple_type")
-"""Pydantic's errors where a list is expected."""
-
-DEFAULT = Path("config", "config.yaml")
-"""The workflow's own configuration, over which Snakemake lays those of its command line."""
-
-RESULTS = "results"
-"""Folder of all runs, in the workflow's working folder."""
 
 
 class Entry(Section):
@@ -148,19 +134,6 @@ AnyEntry = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A point of an experiment under the label of its row."""
-
-    label: str
-    family: str
-    point: Point
-    log: dict[str, Any] | None
-    """For a run that is a published log: the pattern of file names, and the entry's seeds."""
-    unpublished: tuple[str, ...]
-    """Settings of the point that the reproduced source does not state."""
-
-
 class Margin(Section):
     """How far a number may lie from the published one and still be the same for practice."""
 
@@ -170,18 +143,6 @@ class Margin(Section):
     share: float = Field(0.01, gt=0, lt=1)
     """Of accuracies and rates of abstention: absolute; 0.01 is one percentage point. At most half
     of what the published one is away from 0 or 1."""
-
-
-class _ByName(dict[str, "Experiment"]):
-    """The experiments of a configuration by name, which each of them refers to.
-
-    Experiments are equal whatever stands beside them; comparing it would also never end.
-    """
-
-    __hash__ = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByName)
 
 
 class Experiment(Section):
@@ -226,9 +187,6 @@ class Experiment(Section):
 
     methods: list[AnyEntry] = Field(min_length=1)
     """The methods to compare."""
-
-    _all: _ByName = PrivateAttr(default_factory=lambda: _ByName())
-    """The configuration's experiments, to find what init_from names."""
 
     @model_validator(mode="before")
     @classmethod
@@ -290,7 +248,7 @@ class Experiment(Section):
                 "smoothcert certify"
             )
         cells: dict[tuple, dict[int, tuple]] = {}
-        for run in self.runs():
+        for run in runs.written(self):
             point = run.point
             seeds = cells.setdefault((run.label, point.sigma, point.weight), {})
             settings = (replace(point, seed=0), run.log is None)
@@ -319,148 +277,6 @@ class Experiment(Section):
     def heading(self) -> str:
         """Return the title, or the name."""
         return self.title or self.name
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """Return what the experiment consists of, for the analysis: protocol, settings, runs."""
-        attack = self.attacking
-        runs = [
-            {
-                "label": run.label,
-                "family": run.family,
-                "point": run.point.content,
-                "folder": self._folder(run),
-                "certificates": f"{self._folder(run)}/{self.certification.folder}",
-                "attacked": f"{self._folder(run)}/{attack.folder}"
-                if attack and not run.log
-                else None,
-                "log": run.log,
-                "unpublished": list(run.unpublished),
-            }
-            for run in self.runs()
-        ]
-        return {
-            "name": self.name,
-            "title": self.heading,
-            "dataset": self.dataset,
-            "arch": self.arch,
-            "radius_step": self.radius_step,
-            "protocol": self.certification.model_dump(mode="json"),
-            "attack": attack.model_dump(mode="json") if attack else None,
-            "configuration": self.model_dump(mode="json"),
-            "runs": runs,
-            "published": list(self._published()),
-        }
-
-    def _published(self) -> Iterator[dict[str, Any]]:
-        """Yield the published numbers of each cell, in the order of the methods.
-
-        Raises UserError if none or several published numbers are meant by one of a cell.
-        """
-        for entry in self.methods:
-            wanted = [one for one in (self.published, entry.published) if one is not None]
-            if not wanted or entry.published == "none":
-                continue
-            for sigma, weight in product(entry.sigmas or self.sigmas, entry.lambdas):
-                cell = {"dataset": self.dataset, "arch": self.arch, "sigma": sigma}
-                meant = published.combine({"method": entry.method}, *wanted, cell)
-                settings = {
-                    **entry.training.model_dump(mode="json"),
-                    **entry.parameters.model_dump(mode="json"),
-                    "lambda": weight,
-                }
-                try:
-                    numbers = published.numbers(meant, settings)
-                except UserError as error:
-                    raise UserError(f"experiment {self.name}, {entry.title}: {error}") from error
-                yield {
-                    "label": entry.title,
-                    "lambda": weight,
-                    "sigma": sigma,
-                    "settings": settings,
-                    "log": entry.logs is not None,
-                    "numbers": [asdict(number) for number in numbers],
-                }
-
-    def _folder(self, run: Run) -> str:
-        """Return the folder of a run; imported logs lie beside the trained runs."""
-        below = f"published-logs/{self.name}/" if run.log else ""
-        return f"{RESULTS}/{below}{run.point.folder}"
-
-    def runs(self) -> Iterator[Run]:
-        """Yield every run, in the order of the methods.
-
-        Raises UserError if an init_from names no run of the configuration, leads back to itself,
-        or names one of another arch or, unless init_head is new, number of classes.
-        """
-        for entry in self.methods:
-            seeds = self.seeds if entry.seeds is None else entry.seeds
-            log = {"pattern": entry.logs, "seeds": seeds} if entry.logs else None
-            family = entry.family or entry.title
-            for sigma, weight, seed in product(entry.sigmas or self.sigmas, entry.lambdas, seeds):
-                point = self._point(entry, sigma, weight, seed, ())
-                yield Run(entry.title, family, point, log, entry.unpublished)
-
-    def _point(
-        self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
-    ) -> Point:
-        """Return the entry's point; ``followers`` are the entries that start from it."""
-        training = entry.training
-        # While the experiments are still being read, _all is empty, and nothing needs the folders.
-        if self._all and training.init_from and not training.init_from.endswith(".pt"):
-            name = f"{self.name}/{entry.title}"
-            if name in followers:
-                raise UserError(f"init_from leads in a circle: {' -> '.join((*followers, name))}")
-            source = self._source(entry, sigma, weight, seed, (*followers, name))
-            model = f"{RESULTS}/{source.folder}/model.pt"
-            training = training.model_copy(update={"init_from": model})
-        return Point(
-            dataset=self.dataset,
-            arch=self.arch,
-            method=entry.method,
-            sigma=sigma,
-            weight=weight,
-            seed=seed,
-            training=training,
-            parameters=entry.parameters,
-        )
-
-    def _source(
-        self, entry: Entry, sigma: float, weight: float, seed: int, followers: tuple[str, ...]
-    ) -> Point:
-        """Return the point that the entry's init_from names."""
-        place = f"experiment {self.name}, {entry.title}: init_from {entry.training.init_from!r}"
-        names = [f"{name}/{one.title}" for name, e in self._all.items() for one in e.methods]
-        if entry.training.init_from not in names:
-            raise UserError(
-                f"{place} is neither a run as EXPERIMENT/LABEL nor a checkpoint file (.pt)"
-                f"{suggestion(entry.training.init_from, names)}"
-            )
-        name, _, label = entry.training.init_from.partition("/")
-        experiment = self._all[name]
-        found = [
-            (one, weight if len(one.lambdas) > 1 else one.lambdas[0])
-            for one in experiment.methods
-            if one.title == label
-            and sigma in (one.sigmas or experiment.sigmas)
-            and (len(one.lambdas) == 1 or weight in one.lambdas)
-            and seed in (experiment.seeds if one.seeds is None else one.seeds)
-            and not one.logs
-        ]
-        if len(found) != 1:
-            raise UserError(
-                f"{place} has {'no run' if not found else 'several runs'} with sigma {sigma:g}, "
-                f"seed {seed} and lambda {weight:g}"
-            )
-        point = experiment._point(found[0][0], sigma, found[0][1], seed, followers)
-        if point.arch != self.arch:
-            raise UserError(f"{place} is a {point.arch}, not a {self.arch}")
-        classes = [datasets.describe(one.dataset).classes for one in (experiment, self)]
-        if classes[0] != classes[1] and entry.training.init_head == "kept":
-            raise UserError(
-                f"{place} tells {classes[0]} classes apart, not {classes[1]}; set init_head to new"
-            )
-        return point
 
 
 class _Experiments(Section):
@@ -519,11 +335,20 @@ class Config(_Experiments):
     def _names_are_found(self) -> Config:
         """Look up what experiments name: runs to start from, and published numbers."""
         for experiment in self.experiments:
-            experiment._all.update({one.name: one for one in self.experiments})
-        for experiment in self.experiments:
-            list(experiment.runs())
-            list(experiment._published())
+            runs.manifest(self, experiment)
         return self
+
+
+SECTIONS = {
+    "": Config,
+    "experiments": Experiment,
+    "methods": Entry,
+    "training": Training,
+    "certification": Protocol,
+    "attack": AttackSettings,
+    "margin": Margin,
+}
+"""What each key of a configuration may hold; the empty key stands for the top level."""
 
 
 def read(content: dict[str, Any]) -> Config:
@@ -534,84 +359,7 @@ def read(content: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"config: {explain(error)}") from error
-
-
-def points(settings: Config) -> list[Point]:
-    """Return the points that are trained, as often as experiments name them."""
-    runs = (run for experiment in settings.experiments for run in experiment.runs())
-    return [run.point for run in runs if not run.log]
-
-
-def made(settings: Config) -> set[str]:
-    """Return the files of the models that the runs of the configuration make."""
-    return {f"{RESULTS}/{point.folder}/model.pt" for point in points(settings)}
-
-
-def refuse_absent_files(settings: Config) -> None:
-    """Raise UserError if a file that training reads is not there and no run makes it.
-
-    Snakemake would say so too, but not which key names the file.
-    """
-    models = made(settings)
-    for point in points(settings):
-        for key in ("init_from", "extra_images"):
-            file = getattr(point.training, key)
-            if file and file not in models and not Path(file).exists():
-                raise UserError(f"config: {key} of {point}: {file} does not exist")
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's readers keep the last without a word."""
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):  # as in {{...}}
-                raise yaml.MarkedYAMLError(None, None, "a key is no plain word", key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(None, None, f"{key.value} stands twice", key.start_mark)
-            seen.add(key.value)
-        return node
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return the keys of a configuration file, which nothing has checked yet.
-
-    Raises UserError if it cannot be read, is not a mapping, or holds a key twice.
-    """
-    try:
-        with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, _Loader)  # noqa: S506, safe like its base
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
-    return content
-
-
-def merged(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the content of the files, merged as Snakemake does: dicts merge, lists are replaced.
-
-    Where the workflow's own file is there, it comes first, as for Snakemake.
-
-    Raises UserError if a file cannot be read or is not a mapping.
-    """
-    content: dict[str, Any] = load(DEFAULT) if DEFAULT.exists() else {}
-    for path in paths:
-        _lay_over(content, load(path))
-    return content
-
-
-def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
-    for key, value in overlay.items():
-        if isinstance(value, dict) and isinstance(content.get(key), dict):
-            _lay_over(content[key], value)
-        else:
-            content[key] = value
+        raise UserError(f"config: {explain(error, SECTIONS)}") from error
 
 
 def _experiments_in(name: str, above: tuple[str, ...]) -> list[Experiment]:
@@ -621,98 +369,11 @@ def _experiments_in(name: str, above: tuple[str, ...]) -> list[Experiment]:
     """
     if name in above:
         raise UserError(f"{' -> '.join((*above, name))}: files that list each other")
-    content = load(Path(name))
+    content = config_files.load(Path(name))
     others = sorted(map(str, content.keys() - {"experiments"}))
     if others:
         raise UserError(f"{name} sets {others[0]} too, which only files on the command line can")
     try:
         return _Experiments.model_validate(content, context=(*above, name)).experiments
     except ValidationError as error:
-        raise UserError(f"{name}: {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return pydantic's first error as one line: the key, what is wrong, the nearest name.
-
-    Of a value that may be of several types, every type has its error: the one farthest within
-    the value is that of the type which was meant.
-    """
-    errors = [(_place(one["loc"]), one) for one in error.errors()]
-    key = errors[0][0]
-    place, first = max(
-        (one for one in errors if one[0].startswith(key)), key=lambda one: len(one[0])
-    )
-    if first["type"] == "missing":
-        # A key that was misspelt is missing too.
-        place, first = next((e for e in errors if e[1]["type"] == "extra_forbidden"), errors[0])
-    if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key{_instead(first['loc'])}"
-    if first["type"] == "missing":
-        return f"{place}: this key is required"
-    if first["type"] == "union_tag_not_found":
-        return f"{place}.method: this key is required"
-    if first["type"] == "union_tag_invalid":
-        name = first["ctx"]["tag"]
-        return f"{place}.method: unknown method {name!r}{suggestion(name, methods.names())}"
-    value = first["input"]
-    if first["type"] in ("model_type", "model_attributes_type", "dict_type", *LISTS):
-        several = first["type"] in LISTS
-        if value is None:
-            return f"{place} is empty: leave it out or give it {'a list' if several else 'keys'}"
-        expected = f"a list, as [{value}]" if several else f"keys with values, not {value!r}"
-        return f"{place}: expects {expected}"
-    message = first["msg"].removeprefix("Value error, ")
-    if isinstance(value, str | int | float) and first["type"] != "value_error":
-        message += f", not {value!r}"
-    return f"{place}: {message}" if place else message
-
-
-def _place(location: tuple[str | int, ...]) -> str:
-    """Return ``experiments[0].methods[1].training.lr`` for pydantic's location of an error."""
-    place = ""
-    for before, part in zip((None, *location), location, strict=False):
-        if isinstance(part, int):
-            place += f"[{part}]"
-        elif not _is_tag(before, part):
-            place += f".{part}"
-    return place.removeprefix(".")
-
-
-def _is_tag(before: str | int | None, part: str) -> bool:
-    """Return whether a part of a location names one type of a union, and no key."""
-    if isinstance(before, int):
-        return part in methods.names()
-    return part == "Wanted" or part.startswith(("constrained-", "list[", "literal["))
-
-
-def _instead(location: tuple[str | int, ...]) -> str:
-    """Return what to write instead of the unknown key at the end of a location, or where."""
-    *above, key = (part for part in location if isinstance(part, str))
-    if "published" in above:
-        return suggestion(key, _keys(Wanted))
-    method = next((part for part in above if part in methods.names()), None)
-    sections: dict[str, tuple[str, type[BaseModel]]] = {
-        # What attacks take from certification is sought there first.
-        "certification": ("certification", Protocol),
-        "training": ("training", Training),
-        "margin": ("margin", Margin),
-        "experiments": ("the experiment", Experiment),
-        "": ("the top level", Config),
-    }
-    if method:
-        own = {"parameters": ("parameters", methods.load(method)), method: ("its method", Entry)}
-        sections = own | sections
-    if not method or key == "epsilons":  # parameters of methods have the other names too
-        sections["attack"] = ("attack", AttackSettings)
-    _, here = sections.pop(above[-1] if above else "")
-    for place, section in sections.values():
-        if key in _keys(section):
-            return f"; it belongs to {place}"
-    if not _keys(here):
-        return f"; method {method} has no parameters"
-    return suggestion(key, _keys(here))
-
-
-def _keys(section: type[BaseModel]) -> set[str]:
-    """Return the keys that a section may hold."""
-    return {field.alias or name for name, field in section.model_fields.items()}
+        raise UserError(f"{name}: {explain(error, SECTIONS)}") from error

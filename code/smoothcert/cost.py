@@ -11,7 +11,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smoothcert import datasets, models
+from smoothcert import datasets, models, runs
 from smoothcert.config import Config
 from smoothcert.point import Point
 from smoothcert.smoothing import modes
@@ -72,7 +72,7 @@ def jobs(settings: Config) -> list[Job]:
     found: dict[tuple[Path, str], Job] = {}
     for experiment in settings.experiments:
         evaluations = [experiment.certification, experiment.attacking]
-        for run in experiment.runs():
+        for run in runs.resolved(settings, experiment):
             if run.log:
                 continue
             for one in (None, *filter(None, evaluations)):

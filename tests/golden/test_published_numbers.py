@@ -9,8 +9,8 @@ import pytest
 
 from smoothcert import published, records
 from smoothcert.analysis import metrics, verdicts
+from smoothcert.analysis.t_tests import Sample
 from smoothcert.analysis.verdicts import Kind
-from smoothcert.analysis.welch import Sample
 from smoothcert.published import Query
 
 SIGMAS = (0.25, 0.5, 1.0)

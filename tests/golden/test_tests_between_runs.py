@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from smoothcert import records
-from smoothcert.analysis import differences, metrics
+from smoothcert.analysis import metrics, significance
 from smoothcert.analysis.measurement import Value
 
 
@@ -26,5 +26,5 @@ def test_over_images_seeds_of_one_method_differ_too_often(reference_logs):
     for path in sorted((reference_logs / "mnist").rglob("*.tsv")):
         cells[path.parent, float(path.name.split("_")[1])].append(acr(path))
     pairs = [pair for cell in cells.values() for pair in combinations(cell, 2)]
-    rejected = [differences.compare(*pair).p_value() < differences.SIGNIFICANCE for pair in pairs]
+    rejected = [significance.compare(*pair).p_value() < significance.SIGNIFICANCE for pair in pairs]
     assert (sum(rejected), len(pairs)) == (51, 120)

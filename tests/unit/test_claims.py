@@ -228,6 +228,11 @@ class TestEvaluate:
         mixed = table.assign(configuration=table["method"] + table["seed"].astype(str))
         assert self.outcome(mixed, {}) == Outcome.UNDECIDED
 
+    def test_a_side_that_was_not_run_comes_before_one_of_several_settings(self):
+        table = runs(("consistency", HIGH))
+        mixed = table.assign(configuration=table["seed"].astype(str))
+        assert self.outcome(mixed, {}) == Outcome.NOT_RUN
+
     def test_lambda_and_settings_select(self):
         table = pd.concat(
             [

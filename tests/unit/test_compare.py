@@ -68,7 +68,7 @@ def test_cells_of_equal_paths_are_compared(sides):
 
 def test_the_images_that_differ_most_come_first(tmp_path):
     changed = table(0)
-    changed.loc[17, "correct"] = 0
+    changed.loc[17, ["predict", "correct"]] = (5, 0)
     changed.loc[99, "radius"] += 0.2
     write(tmp_path / "a", "seed-0", table(0))
     write(tmp_path / "b", "seed-0", changed)
@@ -86,6 +86,7 @@ def test_a_log_counts_with_the_images_of_the_other_side(tmp_path):
     table(0).assign(time="0:00:01.5").to_csv(log, sep="\t", index=False)
     text = compare(tmp_path / "ours", log)
     assert "20 images, 1 and 1 seeds" in text
+    assert f"{N - 20} images are in B alone and left out" in text
     assert "20 alike" in text
 
 
@@ -111,7 +112,11 @@ def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decima
         (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
         (table(0), {"tolerance": 0.9}, "A has tolerance None and B 0.9"),
         (table(0, images=range(0, N, 2)), {}, "has other images"),
-        (table(0).assign(label=4), {}, "has other labels than .*: they are of different data sets"),
+        (
+            table(0).assign(label=4, predict=4),
+            {},
+            "has other labels than .*: they are of different data sets",
+        ),
     ],
 )
 def test_what_is_not_comparable_is_refused(tmp_path, content, protocol, message):
@@ -177,3 +182,5 @@ def test_the_command(sides, tmp_path, capsys):
         cli.main(["compare", str(sides[0]), str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit, match="no cell in common"):
         cli.main(["compare", str(sides[0]), str(sides[1] / "z")])
+    with pytest.raises(SystemExit, match="--images must be 0 or more, not -3"):
+        cli.main(["compare", *map(str, sides), "--images=-3"])

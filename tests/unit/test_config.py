@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smoothcert import config, datasets, methods
+from smoothcert import config, config_files, datasets, methods
 from smoothcert.errors import UserError
 from smoothcert.point import Point
+from smoothcert.runs import manifest, resolved, written
 
 BASE = {
     "experiments": [
@@ -37,7 +38,7 @@ BASE = {
 def runs(**changes):
     content = copy.deepcopy(BASE)
     content["experiments"][0].update(changes)
-    return list(config.read(content).experiments[0].runs())
+    return list(written(config.read(content).experiments[0]))
 
 
 def test_an_experiment_expands_to_its_points():
@@ -93,7 +94,7 @@ def test_a_file_stands_for_its_experiments(tmp_path):
     path.write_text(yaml.safe_dump({"experiments": others}), encoding="utf-8")
     read = config.read({"experiments": [str(path), *BASE["experiments"]]}).experiments
     assert [one.name for one in read] == ["first", "second", "digits"]
-    assert list(read[0].runs()) == runs()
+    assert list(written(read[0])) == runs()
     above = tmp_path / "above.yaml"
     above.write_text(yaml.safe_dump({"experiments": [str(path), *BASE["experiments"]]}))
     assert config.read({"experiments": [str(above)]}).experiments == read
@@ -302,7 +303,7 @@ class TestInitFrom:
 
     def points(self, *arguments, **changes):
         settings = config.read(self.settings(*arguments, **changes))
-        return [[run.point for run in experiment.runs()] for experiment in settings.experiments]
+        return [[run.point for run in resolved(settings, one)] for one in settings.experiments]
 
     def test_names_the_run_of_the_same_sigma_and_seed(self):
         (tuned,), sources = self.points()
@@ -380,9 +381,8 @@ class TestPublished:
         return {"experiments": [experiment | changes]}
 
     def cells(self, *arguments, **changes):
-        return (
-            config.read(self.settings(*arguments, **changes)).experiments[0].manifest["published"]
-        )
+        settings = config.read(self.settings(*arguments, **changes))
+        return manifest(settings, settings.experiments[0])["published"]
 
     def test_an_entry_meets_the_numbers_of_its_method(self):
         (cell,) = self.cells({"source": "jeong2020rebuttal"})
@@ -440,11 +440,11 @@ def test_overlays_merge_as_in_snakemake(tmp_path, monkeypatch):
     for path, content in zip(paths, contents, strict=True):
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
         utils.update_config(theirs, copy.deepcopy(content))
-    ours = config.merged(paths)
+    ours = config_files.merged(paths)
     assert ours == theirs == {"x": {"p": {"s": 1, "u": 2}, "q": [3]}, "y": {"t": 1}, "z": 4}
     Path("config").mkdir()
     paths[0].rename("config/config.yaml")
-    assert config.merged(paths[1:]) == ours
+    assert config_files.merged(paths[1:]) == ours
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ import pytest
 import torch
 import yaml
 
-from smoothcert import checkpoint, cli, config, datasets, doctor, fingerprint, methods, models
+from smoothcert import checkpoint, cli, config, datasets, doctor, fingerprint, methods, models, runs
+from smoothcert.doctor import configuration
+from smoothcert.doctor.machine import Machine
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
 
 GIB = 2**30
-MACHINE = doctor.Machine(cores=4, memory=16 * GIB, gpus=0, compiler=True, bf16=True, free=10**12)
+MACHINE = Machine(cores=4, memory=16 * GIB, gpus=0, compiler=True, bf16=True, free=10**12)
 PUBLISHED = {
     "experiments": [
         {
@@ -56,26 +58,26 @@ def lines(findings):
 
 class TestExperiments:
     def test_cap_below_published_radii(self):
-        assert on_experiment(doctor.radius_cap) == []
-        (line,) = on_experiment(doctor.radius_cap, {"n": 10_000})
+        assert on_experiment(configuration.radius_cap) == []
+        (line,) = on_experiment(configuration.radius_cap, {"n": 10_000})
         assert line.startswith("warning: n 10000 caps radii at 1.60 for sigma 0.50, below")
         assert "radius 1.75 of the tables; set certification.n to 29691 or more" in line
 
     def test_the_n_that_is_advised_is_the_least(self):
-        assert on_experiment(doctor.radius_cap, {"n": 29_691}) == []
-        assert len(on_experiment(doctor.radius_cap, {"n": 29_690})) == 1
+        assert on_experiment(configuration.radius_cap, {"n": 29_691}) == []
+        assert len(on_experiment(configuration.radius_cap, {"n": 29_690})) == 1
 
     def test_an_n_that_mode_staged_is_advised_is_enough(self):
         staged = {"mode": "staged", "n": 10_000}
-        (line,) = on_experiment(doctor.radius_cap, staged)
+        (line,) = on_experiment(configuration.radius_cap, staged)
         n = int(line.split("certification.n to ")[1].split()[0])
-        assert on_experiment(doctor.radius_cap, staged | {"n": n}) == []
-        assert len(on_experiment(doctor.radius_cap, staged | {"n": n - 1})) == 1
+        assert on_experiment(configuration.radius_cap, staged | {"n": n}) == []
+        assert len(on_experiment(configuration.radius_cap, staged | {"n": n - 1})) == 1
 
     def test_an_attack_beyond_every_cap(self):
         few = {"n": 100}
-        assert on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.25, 0.7]}) == []
-        (line,) = on_experiment(doctor.attack_cap, few, attack={"epsilons": [0.5, 0.8, 2]})
+        assert on_experiment(configuration.attack_cap, few, attack={"epsilons": [0.25, 0.7]}) == []
+        (line,) = on_experiment(configuration.attack_cap, few, attack={"epsilons": [0.5, 0.8, 2]})
         assert line.startswith(
             "warning: n 100 caps radii at 0.75, so that nothing is certified at "
         )
@@ -83,13 +85,13 @@ class TestExperiments:
 
     def test_cap_below_the_first_radius(self):
         digits = {"dataset": "digits", "arch": "convnet8", "sigmas": [0.25]}
-        assert on_experiment(doctor.radius_cap, {"n": 100}, **digits) == []
-        (line,) = on_experiment(doctor.radius_cap, {"n": 20}, **digits)
+        assert on_experiment(configuration.radius_cap, {"n": 100}, **digits) == []
+        (line,) = on_experiment(configuration.radius_cap, {"n": 20}, **digits)
         assert "below radius 0.25 of the tables" in line
 
     def test_noise_levels_of_methods_count(self):
         entries = [{"method": "gaussian", "sigmas": [1.0]}]
-        (line,) = on_experiment(doctor.radius_cap, {"n": 50_000}, methods=entries)
+        (line,) = on_experiment(configuration.radius_cap, {"n": 50_000}, methods=entries)
         assert "sigma 1.00" in line
 
     @pytest.mark.parametrize(
@@ -103,133 +105,135 @@ class TestExperiments:
         ],
     )
     def test_other_protocols_than_the_published(self, protocol, difference):
-        (line,) = on_experiment(doctor.comparability, protocol)
+        (line,) = on_experiment(configuration.comparability, protocol)
         assert line.startswith(f"warning: no published number has {difference}, so")
 
     @pytest.mark.parametrize("protocol", [{}, {"subset": "0-9999"}, {"mode": "evaluate"}])
     def test_the_published_protocol(self, protocol):
-        assert on_experiment(doctor.comparability, protocol) == []
+        assert on_experiment(configuration.comparability, protocol) == []
 
     def test_imagenet(self):
         imagenet = {"dataset": "imagenet", "arch": "resnet50"}
-        assert on_experiment(doctor.comparability, {"subset": "every-100"}, **imagenet) == []
-        (line,) = on_experiment(doctor.comparability, **imagenet)
+        assert on_experiment(configuration.comparability, {"subset": "every-100"}, **imagenet) == []
+        (line,) = on_experiment(configuration.comparability, **imagenet)
         assert line.endswith("subset every-100 (Cohen et al. 2019, Jeong & Shin 2020)")
 
     def test_what_to_set_names_the_source(self):
-        (line,) = on_experiment(doctor.comparability, {"subset": "0-99", "n": 1000})
+        (line,) = on_experiment(configuration.comparability, {"subset": "0-99", "n": 1000})
         assert "set certification to subset all (Jeong & Shin 2020), n 100000" in line
 
     def test_nothing_is_published_of_digits(self):
         digits = {"dataset": "digits", "arch": "convnet8"}
-        assert on_experiment(doctor.comparability, {"n": 1000}, **digits) == []
+        assert on_experiment(configuration.comparability, {"n": 1000}, **digits) == []
 
     def test_one_seed(self):
-        assert on_experiment(doctor.one_seed) == []
-        (line,) = on_experiment(doctor.one_seed, seeds=[3])
+        assert on_experiment(configuration.one_seed) == []
+        (line,) = on_experiment(configuration.one_seed, seeds=[3])
         assert line.startswith("warning: one seed shows")
         entries = [{"method": "gaussian", "seeds": [0, 1]}, {"method": "stability", "lambda": 2}]
-        (line,) = on_experiment(doctor.one_seed, seeds=[0], methods=entries)
+        (line,) = on_experiment(configuration.one_seed, seeds=[0], methods=entries)
         assert line.startswith("warning: one seed (of Stability) shows")
 
     def test_experiments_with_published_logs(self, tmp_path, monkeypatch):
         """Logs compare on any subset, and need no data set but the logs."""
-        monkeypatch.delenv(doctor.published_logs.VARIABLE, raising=False)
+        monkeypatch.delenv(configuration.published_logs.VARIABLE, raising=False)
         log = {"method": "gaussian", "logs": "mnist/gaussian/noise_{sigma}_*.tsv"}
         changes = {"methods": [{"method": "stability", "lambda": 2}, log]}
-        assert on_experiment(doctor.comparability, {"subset": "every-20"}, **changes) == []
-        (line,) = on_experiment(doctor.comparability, {"n": 1000}, **changes)
+        assert on_experiment(configuration.comparability, {"subset": "every-20"}, **changes) == []
+        (line,) = on_experiment(configuration.comparability, {"n": 1000}, **changes)
         assert "n 1000" in line
         top = {"data_dir": str(tmp_path)}
-        data, logs = on_machine(doctor.downloads, top, changes=changes)
+        data, logs = on_machine(configuration.downloads, top, changes=changes)
         assert (data[:20], logs[:24]) == ("note: data set mnist", "note: the published logs")
-        assert on_machine(doctor.downloads, top, changes={"methods": [log]}) == [logs]
+        assert on_machine(configuration.downloads, top, changes={"methods": [log]}) == [logs]
         (tmp_path / "published-logs").mkdir()
-        assert on_machine(doctor.downloads, top, changes={"methods": [log]}) == []
+        assert on_machine(configuration.downloads, top, changes={"methods": [log]}) == []
 
 
 class TestMachines:
     def test_threads(self):
-        assert on_machine(doctor.threads, {"threads": 4}) == []
-        (line,) = on_machine(doctor.threads, {"threads": 5})
+        assert on_machine(configuration.threads, {"threads": 4}) == []
+        (line,) = on_machine(configuration.threads, {"threads": 5})
         assert line.startswith("warning: threads 5 is more")
         assert "set it to 4 or less" in line
 
     def test_threads_that_decode(self):
         imagenet = {"dataset": "imagenet", "arch": "resnet50"}
-        (line,) = on_machine(doctor.threads, changes=imagenet)
+        (line,) = on_machine(configuration.threads, changes=imagenet)
         assert line.startswith("warning: experiment one: threads 1 cannot decode images as fast")
         assert line.endswith("set it to 8 or more")
-        assert on_machine(doctor.threads, {"threads": 8}, changes=imagenet, cores=8) == []
-        assert on_machine(doctor.threads, {"device": "cpu"}, changes=imagenet) == []
+        assert on_machine(configuration.threads, {"threads": 8}, changes=imagenet, cores=8) == []
+        assert on_machine(configuration.threads, {"device": "cpu"}, changes=imagenet) == []
 
     def test_memory(self):
-        assert on_machine(doctor.memory, memory=4 * GIB) == []
-        (line,) = on_machine(doctor.memory, memory=3 * GIB)
+        assert on_machine(configuration.memory, memory=4 * GIB) == []
+        (line,) = on_machine(configuration.memory, memory=3 * GIB)
         assert line.startswith("warning: 4 jobs at once need 4 GiB of memory or more, and")
         assert line.endswith("--cores 3 or less")
 
     def test_fewer_jobs_need_less_memory(self):
-        assert on_machine(doctor.memory, {"threads": 2}, memory=2 * GIB) == []
-        assert on_machine(doctor.memory, memory=2 * GIB, gpus=1) == []
+        assert on_machine(configuration.memory, {"threads": 2}, memory=2 * GIB) == []
+        assert on_machine(configuration.memory, memory=2 * GIB, gpus=1) == []
         few = {"seeds": [0], "sigmas": [0.5]}
-        assert on_machine(doctor.memory, memory=2 * GIB, changes=few) == []
-        assert len(on_machine(doctor.memory, {"shards": 2}, memory=2 * GIB, changes=few)) == 1
+        assert on_machine(configuration.memory, memory=2 * GIB, changes=few) == []
+        assert (
+            len(on_machine(configuration.memory, {"shards": 2}, memory=2 * GIB, changes=few)) == 1
+        )
 
     def test_device(self):
-        assert on_machine(doctor.device, {"device": "cuda"}, gpus=1) == []
-        assert on_machine(doctor.device) == []
-        (line,) = on_machine(doctor.device, {"device": "cuda"})
+        assert on_machine(configuration.device, {"device": "cuda"}, gpus=1) == []
+        assert on_machine(configuration.device) == []
+        (line,) = on_machine(configuration.device, {"device": "cuda"})
         assert line.startswith("warning: device cuda needs a GPU")
 
     def test_compiler(self):
-        (line,) = on_machine(doctor.device, gpus=1, compiler=False)
+        (line,) = on_machine(configuration.device, gpus=1, compiler=False)
         assert line.startswith("error: certification on a GPU needs a C compiler")
-        assert on_machine(doctor.device, {"device": "cpu"}, gpus=1, compiler=False) == []
-        assert on_machine(doctor.device, gpus=0, compiler=False) == []
+        assert on_machine(configuration.device, {"device": "cpu"}, gpus=1, compiler=False) == []
+        assert on_machine(configuration.device, gpus=0, compiler=False) == []
 
     def test_backend(self):
         openvino = {"backend": "openvino"}
-        assert on_machine(doctor.device, certification=openvino) == []
-        assert on_machine(doctor.device, {"device": "cpu"}, openvino, gpus=1) == []
-        (line,) = on_machine(doctor.device, certification=openvino, gpus=1)
+        assert on_machine(configuration.device, certification=openvino) == []
+        assert on_machine(configuration.device, {"device": "cpu"}, openvino, gpus=1) == []
+        (line,) = on_machine(configuration.device, certification=openvino, gpus=1)
         assert line.startswith("error: experiment one: backend openvino does not compute on a GPU")
 
     def test_bf16_of_certification(self):
         protocol = {"precision": "bf16"}
-        assert on_machine(doctor.bf16, certification=protocol) == []
-        assert on_machine(doctor.bf16, certification=protocol, bf16=False, gpus=1) == []
-        assert on_machine(doctor.bf16, bf16=False) == []
-        (line,) = on_machine(doctor.bf16, certification=protocol, bf16=False)
+        assert on_machine(configuration.bf16, certification=protocol) == []
+        assert on_machine(configuration.bf16, certification=protocol, bf16=False, gpus=1) == []
+        assert on_machine(configuration.bf16, bf16=False) == []
+        (line,) = on_machine(configuration.bf16, certification=protocol, bf16=False)
         assert line.startswith("error: experiment one: certification.precision bf16 needs a CPU")
-        (line,) = on_machine(doctor.bf16, certification={**protocol, "backend": "torch"})
+        (line,) = on_machine(configuration.bf16, certification={**protocol, "backend": "torch"})
         assert line.startswith("error: experiment one: certification.precision bf16 needs")
 
     def test_bf16_of_training(self):
         changes = {"training": {"precision": "bf16"}}
-        assert on_machine(doctor.bf16, changes=changes) == []
-        (line,) = on_machine(doctor.bf16, changes=changes, bf16=False)
+        assert on_machine(configuration.bf16, changes=changes) == []
+        (line,) = on_machine(configuration.bf16, changes=changes, bf16=False)
         assert line.startswith("warning: experiment one: this CPU only emulates bf16")
 
     def test_downloads(self, tmp_path):
         top = {"data_dir": str(tmp_path)}
-        (line,) = on_machine(doctor.downloads, top)
+        (line,) = on_machine(configuration.downloads, top)
         assert line.startswith(f"note: data set mnist is not in {tmp_path} and will be downloaded")
         (tmp_path / "MNIST/raw").mkdir(parents=True)
-        assert on_machine(doctor.downloads, top) == []
+        assert on_machine(configuration.downloads, top) == []
         digits = {"dataset": "digits", "arch": "convnet8"}
-        assert on_machine(doctor.downloads, {"data_dir": "nowhere"}, changes=digits) == []
+        assert on_machine(configuration.downloads, {"data_dir": "nowhere"}, changes=digits) == []
 
     def test_what_cannot_be_downloaded(self, tmp_path):
         top = {"data_dir": str(tmp_path)}
         imagenet = {"dataset": "imagenet", "arch": "resnet50"}
         (tmp_path / "imagenet/train").mkdir(parents=True)
-        (line,) = on_machine(doctor.downloads, top, changes=imagenet)
+        (line,) = on_machine(configuration.downloads, top, changes=imagenet)
         assert line.startswith("error: data set imagenet cannot be downloaded, and ")
         assert f"{tmp_path}/imagenet/val is missing; unpack it" in line
         assert line.endswith("set data_dir to a folder that holds imagenet/val")
         (tmp_path / "imagenet/val").mkdir()
-        assert on_machine(doctor.downloads, top, changes=imagenet) == []
+        assert on_machine(configuration.downloads, top, changes=imagenet) == []
 
     @pytest.mark.parametrize(
         ("training", "message"),
@@ -248,11 +252,11 @@ class TestMachines:
         monkeypatch.chdir(tmp_path)
         for name, size in (("sound", 28), ("large", 32)):
             np.savez(f"{name}.npz", images=np.zeros((2, size, size), "uint8"), labels=[0, 9])
-        run = settings().experiments[0].runs()
+        run = runs.written(settings().experiments[0])
         for name, classes in (("ten", 10), ("seven", 7)):
             content = models.Specification("lenet", 1, 28, classes, (0.0,), (1.0,))
             checkpoint.save(Path(f"{name}.pt"), models.build(content), next(run).point, {})
-        found = on_machine(doctor.named_files, changes={"training": training})
+        found = on_machine(configuration.named_files, changes={"training": training})
         if message is None:
             assert found == []
         else:
@@ -262,14 +266,16 @@ class TestMachines:
     def test_what_a_run_starts_from_need_not_be_there_yet(self):
         tuned = {"method": "consistency", "lambda": 5, "training": {"init_from": "one/Gaussian"}}
         changes = {"methods": [{"method": "gaussian"}, tuned]}
-        assert on_machine(doctor.named_files, changes=changes) == []
+        assert on_machine(configuration.named_files, changes=changes) == []
 
     def test_trainings_that_end_before_they_are_what_they_are_called(self):
         late = {"method": "macer", "lambda": 16, "parameters": {"deferral": 31}}
         slow = {"method": "smoothadv", "parameters": {"warmup": 10}}
         methods = [{"method": "gaussian"}, late, slow]
-        assert on_experiment(doctor.cut_short, methods=methods) == []
-        first, second = on_experiment(doctor.cut_short, methods=methods, training={"epochs": 9})
+        assert on_experiment(configuration.cut_short, methods=methods) == []
+        first, second = on_experiment(
+            configuration.cut_short, methods=methods, training={"epochs": 9}
+        )
         assert first == (
             "warning: MACER trains for 9 epochs, and its radius term starts after 31; set "
             "parameters.deferral to less"
@@ -278,12 +284,12 @@ class TestMachines:
 
     def test_nothing_to_run(self):
         logs = [{"method": "gaussian", "logs": "mnist/*.tsv"}]
-        (line,) = on_machine(doctor.disk, changes={"methods": logs})
+        (line,) = on_machine(configuration.disk, changes={"methods": logs})
         assert line == "note: nothing to train or certify"
 
     def test_disk(self):
         """Two methods at two noise levels with two seeds."""
-        (line,) = on_machine(doctor.disk)
+        (line,) = on_machine(configuration.disk)
         assert line == (
             "note: trainings: 8; certifications: 8; disk: about 22 MB; smoothcert cost estimates "
             "the hours"
@@ -293,18 +299,18 @@ class TestMachines:
         """The weights of shared runs count once, 80,000 rows more twice."""
         first = PUBLISHED["experiments"][0]
         other = {**first, "name": "two", "certification": {"n": 1000}}
-        (line,) = on_machine(doctor.disk, {"experiments": [copy.deepcopy(first), other]})
+        (line,) = on_machine(configuration.disk, {"experiments": [copy.deepcopy(first), other]})
         assert line.startswith("note: trainings: 8; certifications: 16; disk: about 30 MB;")
 
     def test_full_disk(self):
-        _, line = on_machine(doctor.disk, free=10**6)
+        _, line = on_machine(configuration.disk, free=10**6)
         assert line.startswith("warning: the results take 22 MB and 1 MB are free")
 
 
 def test_weights_are_those_of_the_networks():
     shapes = {"convnet8": (1, 8, 10), "lenet": (1, 28, 10), "resnet50": (3, 224, 1000)}
-    assert set(doctor.WEIGHTS) == set(models.names())
-    for arch, millions in doctor.WEIGHTS.items():
+    assert set(configuration.WEIGHTS) == set(models.names())
+    for arch, millions in configuration.WEIGHTS.items():
         channels, size, classes = shapes.get(arch, (3, 32, 10))
         constants = (0.0,) * channels, (1.0,) * channels
         network = models.build(models.Specification(arch, channels, size, classes, *constants))
@@ -318,7 +324,7 @@ def write(path, content):
 
 
 def test_this_machine_is_known():
-    machine = doctor.Machine.here()
+    machine = Machine.here()
     assert 1 <= machine.cores <= os.cpu_count()
     assert machine.memory > 100 * 2**20
     assert machine.free > 0
@@ -338,7 +344,7 @@ class TestFiles:
         path = tmp_path / "c.yaml"
         if text is not None:
             path.write_text(text)
-        (finding,) = doctor.examine_configuration([path], MACHINE)
+        (finding,) = configuration.examine([path], MACHINE)
         assert finding.level == "error"
         assert message in finding.text
         assert "\n" not in finding.text
@@ -346,9 +352,7 @@ class TestFiles:
     def test_a_wrong_configuration_is_one_error(self, tmp_path):
         content = copy.deepcopy(PUBLISHED)
         content["experiments"][0]["certification"] = {"n": 9}
-        (line,) = lines(
-            doctor.examine_configuration([write(tmp_path / "c.yaml", content)], MACHINE)
-        )
+        (line,) = lines(configuration.examine([write(tmp_path / "c.yaml", content)], MACHINE))
         assert line.startswith("error: config: experiments[0].certification: n 9 can never certify")
 
     def test_later_files_win_and_findings_name_the_experiment(self, tmp_path):
@@ -378,7 +382,7 @@ class TestFiles:
 
 
 def examine(*paths):
-    return doctor.examine_configuration(paths, MACHINE)
+    return configuration.examine(paths, MACHINE)
 
 
 class TestCheckpoints:
@@ -443,7 +447,7 @@ class TestCheckpoints:
         (tmp_path / "MNIST/raw/train-images-idx3-ubyte").write_bytes(b"altered")
         trained = checkpoint.load(model)
         point = Point.read(trained.point.content | {"dataset": "mnist"})
-        (line,) = lines(doctor.data(dataclasses.replace(trained, point=point), tmp_path))
+        (line,) = lines(doctor.checkpoint.data(dataclasses.replace(trained, point=point), tmp_path))
         assert line.startswith("error: ")
         assert "is not the original file" in line
 
@@ -506,7 +510,7 @@ class TestCheckpoints:
 class TestCommand:
     @pytest.fixture(autouse=True)
     def _machine(self, monkeypatch):
-        monkeypatch.setattr(doctor.Machine, "here", lambda: MACHINE)
+        monkeypatch.setattr(Machine, "here", lambda: MACHINE)
 
     def test_clean(self, tmp_path, capsys):
         content = copy.deepcopy(PUBLISHED)

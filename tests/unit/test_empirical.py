@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic import ATTACK, FAR_APART, rows, write_experiment, written
 
-from smoothcert import config, files, finished
+from smoothcert import config, files, finished, runs
 from smoothcert.analysis import experiment
 from smoothcert.analysis.figures import draw_figures, empirical, names
 from smoothcert.analysis.tables import write_tables
@@ -143,17 +143,6 @@ def test_the_same_weights_of_another_training_will_do(folder):
     write_tables(manifest, Path("tables"))
 
 
-def test_a_manifest_of_a_version_without_attacks_can_be_read(folder):
-    manifest = write_experiment(folder)
-    content = files.read_json(manifest)
-    del content["attack"]
-    for run in content["runs"]:
-        del run["attacked"]
-    files.write_json(manifest, content)
-    write_tables(manifest, Path("tables"))
-    draw_figures(manifest, Path("figures"))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -220,11 +209,12 @@ def test_curves_bear_no_marks_even_where_dashes_repeat(folder):
 class TestConfiguration:
     def test_images_and_arithmetic_are_those_of_certification(self):
         changes = {"certification": {"subset": "every-7", "precision": "fp32"}, **ATTACK}
-        content = self.read(**changes).experiments[0]
-        assert content.attacking.subset == "every-7"
-        assert content.attacking.precision == "fp32"
-        assert content.attacking.epsilons == [0.25, 0.5, 3.0]
-        for run in content.manifest["runs"]:
+        settings = self.read(**changes)
+        attack = settings.experiments[0].attacking
+        assert attack.subset == "every-7"
+        assert attack.precision == "fp32"
+        assert attack.epsilons == [0.25, 0.5, 3.0]
+        for run in runs.manifest(settings, settings.experiments[0])["runs"]:
             folder = Path(run["attacked"])
             assert folder.parent == Path(run["folder"])
             assert folder.name.startswith("attack-every-7-n300-")
@@ -252,8 +242,9 @@ class TestConfiguration:
 
     def test_published_logs_are_not_attacked(self):
         entries = [{"method": "gaussian"}, {"method": "gaussian", "logs": "a/*.tsv"}]
-        runs = self.read(**ATTACK, methods=entries).experiments[0].manifest["runs"]
-        assert [bool(run["attacked"]) for run in runs] == [True, False]
+        settings = self.read(**ATTACK, methods=entries)
+        listed = runs.manifest(settings, settings.experiments[0])["runs"]
+        assert [bool(run["attacked"]) for run in listed] == [True, False]
 
     @pytest.mark.parametrize(
         ("attack", "message"),

@@ -31,6 +31,7 @@ from smoothcert.analysis.figures import (
     tradeoff,
     training,
 )
+from smoothcert.runs import manifest
 from smoothcert.smoothing.bounds import largest_radius
 
 GAUSSIAN = {"method": "gaussian"}
@@ -57,7 +58,8 @@ def load(folder):
 
 
 def names(**changes) -> list[str]:
-    return figures.names(config.Experiment.model_validate({**CONFIGURATION, **changes}).manifest)
+    settings = config.read({"experiments": [{**CONFIGURATION, **changes}]})
+    return figures.names(manifest(settings, settings.experiments[0]))
 
 
 class TestWhichApply:
@@ -240,7 +242,7 @@ class TestCertifiedAccuracy:
             methods=[GAUSSIAN],
         )
         points = (certified_accuracy.measure(content)["source"] == "salman2019").sum()
-        log = [{**cell, "label": "Log", "log": True} for cell in content.published]
+        log = [replace(target, label="Log", log=True) for target in content.published]
         for published, expected in (((*content.published, *log), points), (log, points)):
             data = certified_accuracy.measure(replace(content, published=published))
             assert (data["source"] == "salman2019").sum() == expected > 0
@@ -386,7 +388,18 @@ class TestCost:
             seconds = [run.read_training()["seconds"].sum() for run in runs]
             assert own["seconds_mean"] == pytest.approx(np.mean(seconds))
             assert own["seconds_std"] == pytest.approx(np.std(seconds, ddof=1))
-        assert set(data["devices"]) == {"cpu (Imagined, 1 thread)"}
+        assert set(data["device"]) == {"cpu (Imagined, 1 thread)"}
+
+    def test_seconds_of_several_devices_are_not_averaged(self, load):
+        content = load(sigmas=[0.5], methods=[GAUSSIAN], seeds=[0, 1, 2])
+        runs = content.cells[content.rows[0], 0.5]
+        provenance = {"device": "cuda (Imagined)"}
+        runs[1].description["model"] = {"provenance": provenance}
+        data = cost.measure(content)
+        assert data["device"].tolist() == ["cpu (Imagined, 1 thread)", "cuda (Imagined)"]
+        assert data["seeds"].tolist() == [2, 1]
+        seconds = [runs[i].read_training()["seconds"].sum() for i in (0, 2)]
+        assert data["seconds_mean"][0] == pytest.approx(np.mean(seconds))
 
     def test_no_bar_is_cut_off(self, load):
         content = load(sigmas=[0.5])

@@ -8,6 +8,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import norm
 
 from smoothcert import config, methods, train
+from smoothcert.config_errors import explain
 from smoothcert.methods.base import Smoothing
 
 keys = "".join
@@ -428,6 +429,6 @@ def test_steps_of_an_mnist_epoch(name, parameters, steps):
 def test_a_wrong_parameter_gets_one_line(name, parameters, message):
     with pytest.raises(ValidationError) as caught:
         methods.load(name)(**parameters)
-    line = config.explain(caught.value)
+    line = explain(caught.value, config.SECTIONS)
     assert message in line
     assert "\n" not in line

@@ -215,6 +215,26 @@ class TestFiles:
         assert (entry.printed, entry.rounding) == ("0.40", pytest.approx(0.005))
 
 
+class TestSharedTraining:
+    @pytest.mark.parametrize(
+        ("wanted", "settings"),
+        [
+            ({"arch": "resnet20", "method": "stability"}, {"epochs": "150", "lr_step": "50"}),
+            ({"arch": "densenet40", "method": "gaussian"}, {"epochs": "150", "batch_size": "256"}),
+            ({"arch": "resnet20", "method": "macer"}, {"deferral": "0", "epochs": "150"}),
+            ({"arch": "resnet110", "method": "macer"}, {"epochs": "440", "normalize": "none"}),
+            (
+                {"source": "jeong2023catrs", "method": "smoothadv"},
+                {"epsilon": "0.99609375", "train_on": "all", "lr_convention": "cohen"},
+            ),
+        ],
+    )
+    def test_what_rows_leave_out(self, wanted, settings):
+        cell = {"source": "jeong2020", "dataset": "cifar10", "sigma": 0.5, "metric": "acr"}
+        entry = one(Query(**{**cell, **wanted}))
+        assert settings.items() <= entry.settings.items()
+
+
 class TestRoundRadii:
     def test_as_logs_are_printed(self):
         radii = [1.90573, 0.95286, 3.81146, 0.4996, 0.0, 0.00012345]

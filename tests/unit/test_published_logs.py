@@ -6,7 +6,7 @@ import tarfile
 import pandas as pd
 import pytest
 
-from smoothcert import cli, config, files, records
+from smoothcert import cli, config, files, records, runs
 from smoothcert.analysis import experiment, metrics, published_logs
 from smoothcert.errors import UserError
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
@@ -65,7 +65,7 @@ def manifest(tmp_path, monkeypatch, subset="all", **entry):
         }
     )
     path = tmp_path / "experiment.json"
-    files.write_json(path, settings.experiments[0].manifest)
+    files.write_json(path, runs.manifest(settings, settings.experiments[0]))
     return path
 
 

@@ -61,6 +61,15 @@ def test_mode_staged_has_its_own_cap(tmp_path):
     assert summary["share_at_cap"] == (radii == radii.max()).mean() > 0
 
 
+def test_refuses_an_image_outside_the_subset(certificates):
+    path = certificates / "certificates.tsv"
+    table = pd.read_csv(path, sep="\t")
+    table.loc[3, "idx"] += 1
+    table.to_csv(path, sep="\t", index=False)
+    with pytest.raises(UserError, match="has other images than subset"):
+        summarize(certificates)
+
+
 def test_refuses_duplicate_rows(certificates):
     path = certificates / "certificates.tsv"
     *lines, _ = path.read_text().splitlines(keepends=True)

@@ -46,6 +46,18 @@ class TestBest:
         counts = best.groupby("family")["models"].first().to_dict()
         assert counts == {"All families": 8, "Gaussian": 2, "Consistency": 6}
 
+    def test_published_logs_are_left_out_beside_runs_of_ours(self, folder):
+        """Their radii are rounded, which would decide."""
+        log = {"method": "gaussian", "label": "Log", "logs": "noise_{sigma}_*.tsv"}
+        tables = written(folder, methods=[{"method": "gaussian"}, log])
+        assert set(pd.read_csv(tables / "best.csv")["label"]) == {"Gaussian"}
+        assert "Published logs, whose radii are rounded, are left out" in (
+            tables / "best.md"
+        ).read_text(encoding="utf-8")
+        tables = written(folder, methods=[log])
+        assert set(pd.read_csv(tables / "best.csv")["label"]) == {"Log"}
+        assert "left out" not in (tables / "best.md").read_text().partition("left out")[2]
+
     def test_names_the_model_with_its_clean_accuracy(self, folder):
         tables = written(folder, methods=SWEEP)
         model = ["label", "lambda", "sigma"]

@@ -407,6 +407,27 @@ class TestModes:
 
 
 class TestRefusals:
+    def test_runs_of_different_data(self, folder):
+        manifest = write_experiment(folder)
+        path = Path(files.read_json(manifest)["runs"][1]["certificates"], "certificates.tsv")
+        table = pd.read_csv(path, sep="\t")
+        table["label"] = (table["label"] + 1) % 10
+        table["correct"] = (table["predict"] == table["label"]).astype(int)
+        table.to_csv(path, sep="\t", index=False)
+        with pytest.raises(
+            UserError, match=r"has other labels than .*: they are of different data"
+        ):
+            write_tables(manifest, Path("tables"))
+
+    def test_a_radius_beyond_what_n_votes_allow(self, folder):
+        manifest = write_experiment(folder)
+        path = Path(files.read_json(manifest)["runs"][1]["certificates"], "certificates.tsv")
+        table = pd.read_csv(path, sep="\t")
+        table.loc[table["radius"].idxmax(), "radius"] *= 2
+        table.to_csv(path, sep="\t", index=False)
+        with pytest.raises(UserError, match=r"has a radius of .*, and n 10000 allows"):
+            write_tables(manifest, Path("tables"))
+
     def change(self, path: Path, **changes) -> None:
         files.write_json(path, {**files.read_json(path), **changes})
 

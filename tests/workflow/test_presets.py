@@ -8,7 +8,7 @@ import pytest
 import yaml
 from workspace import ROOT, Workspace
 
-from smoothcert import config
+from smoothcert import config, config_files, runs
 
 README = ROOT / "config" / "README.md"
 PRESETS = sorted(path.stem for path in (ROOT / "config" / "presets").glob("*.yaml"))
@@ -31,27 +31,23 @@ def plan(workspace):
 
 @pytest.fixture
 def read(monkeypatch):
-    """Return a function that reads the experiments of a preset."""
+    """Return a function that reads a preset."""
     monkeypatch.chdir(ROOT)
-    return lambda preset: (
-        config.read(config.load(Path(f"config/presets/{preset}.yaml"))).experiments
-    )
+    return lambda preset: config.read(config_files.load(Path(f"config/presets/{preset}.yaml")))
 
 
 @pytest.fixture
 def models(read):
     """Return a function that gives the folders of a preset's runs."""
-    return lambda preset: {
-        run.point.folder for one in read(preset) for run in one.runs() if not run.log
-    }
+    return lambda preset: {point.folder for point in runs.points(read(preset))}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_holds_its_own_jobs_only(plan, read, preset):
-    experiments = read(preset)
-    runs = [run for experiment in experiments for run in experiment.runs()]
-    trained = {run.point.dataset for run in runs if not run.log}
-    logs = {"published-logs"} if any(run.log for run in runs) else set()
+    experiments = read(preset).experiments
+    listed = [run for experiment in experiments for run in runs.written(experiment)]
+    trained = {run.point.dataset for run in listed if not run.log}
+    logs = {"published-logs"} if any(run.log for run in listed) else set()
     planned = plan(preset)
     assert {name.removeprefix("set ") for name in planned["data"]} == trained | logs
     for rule in ("train", "certify", "summarize"):

@@ -8,7 +8,7 @@ CODE = Path(workflow.basedir).parent / "code"
 sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
-from smoothcert import commands, files, finished, fingerprint, gpus
+from smoothcert import commands, config_files, files, finished, fingerprint, gpus, runs
 from smoothcert.analysis import figures
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
@@ -22,19 +22,19 @@ os.environ.update(
 
 try:
     for path in workflow.configfiles:
-        configuration.load(Path(path))  # Snakemake takes the last of equal keys without a word
+        config_files.load(Path(path))  # Snakemake takes the last of equal keys without a word
     SETTINGS = configuration.read(config)
-    EXPERIMENTS = {one.name: one.manifest for one in SETTINGS.experiments}
+    EXPERIMENTS = {one.name: runs.manifest(SETTINGS, one) for one in SETTINGS.experiments}
     if SETTINGS.partial:
         EXPERIMENTS = finished.manifests(EXPERIMENTS.values())
     else:
-        configuration.refuse_absent_files(SETTINGS)
+        runs.refuse_absent_files(SETTINGS)
 except UserError as error:
     sys.exit(str(error))
 # Captions and the report quote the configuration with all defaults filled in.
 config.update(SETTINGS.model_dump(mode="json"))
 
-POINTS = {str(point.folder): point for point in configuration.points(SETTINGS)}
+POINTS = {str(point.folder): point for point in runs.points(SETTINGS)}
 PROTOCOLS = {
     experiment.certification.folder: experiment.certification for experiment in SETTINGS.experiments
 }
@@ -180,11 +180,11 @@ def labels(**more):
 
 def evaluations(wildcards):
     """Return the summaries and attacks of all runs of an experiment; the record of its logs."""
-    runs = EXPERIMENTS[wildcards.experiment]["runs"]
-    trained = [f"{run['certificates']}/summary.json" for run in runs if not run["log"]]
-    attacked = [f"{run['attacked']}/attacked.tsv" for run in runs if run["attacked"]]
+    listed = EXPERIMENTS[wildcards.experiment]["runs"]
+    trained = [f"{run['certificates']}/summary.json" for run in listed if not run["log"]]
+    attacked = [f"{run['attacked']}/attacked.tsv" for run in listed if run["attacked"]]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
-    return trained + attacked + imported * any(run["log"] for run in runs)
+    return trained + attacked + imported * any(run["log"] for run in listed)
 
 
 def tables_code(wildcards):

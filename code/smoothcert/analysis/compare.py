@@ -12,13 +12,11 @@ import pandas as pd
 
 from smoothcert import files, records
 from smoothcert.analysis import metrics
-from smoothcert.analysis.welch import Difference, Sample, difference, paired
+from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
 
 CONFIDENCE = 0.95
 """Confidence level of the intervals."""
-ROUNDINGS = ("3 digits", "4 decimals", "")
-"""How a log's radii may be rounded; see ``metrics.round_radii``."""
 PROTOCOL = ("n0", "n", "alpha", "mode", "radius", "tolerance")
 """Settings of certification that both sides must share."""
 UNLIMITED = 2**31
@@ -40,7 +38,11 @@ class Side:
         if "count" in self.tables[0]:
             return ""
         radii = np.concatenate([table["radius"] for table in self.tables])
-        return next(r for r in ROUNDINGS if np.array_equal(metrics.round_radii(radii, r), radii))
+        return next(
+            rounding
+            for rounding in metrics.ROUNDINGS
+            if np.array_equal(metrics.round_radii(radii, rounding), radii)
+        )
 
 
 def compare(left: Path, right: Path, images: int = 10) -> str:
@@ -52,14 +54,17 @@ def compare(left: Path, right: Path, images: int = 10) -> str:
     both sides. Beside a published log, radii are first rounded as the log's are. ``images`` is how
     many of the images that differ most are listed.
 
-    Raises UserError if a side holds no certificates, if nothing pairs, or if the two are of
-    different protocols or images: such numbers are not comparable.
+    Raises UserError if ``images`` is negative, if a side holds no certificates, if nothing pairs,
+    or if the two are of different protocols or images: such numbers are not comparable.
     """
+    if images < 0:
+        raise UserError(f"--images must be 0 or more, not {images}")
     a, b = dict(_cells(left)), dict(_cells(right))
     lines = [
         f"A: {left}",
         f"B: {right}",
-        f"Differences are B - A; intervals are of {CONFIDENCE:.0%}.",
+        f"Differences are B - A, with {CONFIDENCE:.0%} intervals by Welch's method, which are not "
+        "adjusted for their number.",
     ]
     if len(a) == len(b) == 1:
         return "\n".join([*lines, "", *_pair("", *a.values(), *b.values(), images)]) + "\n"
@@ -102,10 +107,14 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
 
 
 def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
+    whole = {"A": len(a.tables[0]), "B": len(b.tables[0])}
     a, b = _on(b, a), _on(a, b)
     _refuse_incomparable(name, a, b)
     count = len(a.tables[0])
     yield f"{name or 'A and B'}: {count:,} images, {len(a.tables)} and {len(b.tables)} seeds"
+    for side, had in whole.items():
+        if had > count:
+            yield f"  {had - count:,} images are in {side} alone and left out"
     if not (a.protocol and b.protocol):
         yield "  a log does not tell n0, n and alpha: see to it that they are the same"
     for rounding in {side.rounding for side in (a, b)} - {""}:

@@ -36,16 +36,16 @@ class Cell:
     """Abstentions of PREDICT under the attack. What is neither right nor abstained is wrong."""
 
 
-def cells(content: Experiment) -> Iterator[Cell]:
+def cells(experiment: Experiment) -> Iterator[Cell]:
     """Yield the cells of which some run was attacked, noise level by noise level.
 
     Raises UserError if a run's file is missing, damaged or of another attack.
     """
-    for sigma, row in product(content.sigmas, content.rows):
-        runs = [run for run in content.cells.get((row, sigma), []) if run.attacked]
+    for sigma, row in product(experiment.sigmas, experiment.rows):
+        runs = [run for run in experiment.cells.get((row, sigma), []) if run.attacked]
         if not runs:
             continue
-        epsilons = np.array([0.0, *content.attack.epsilons])
+        epsilons = np.array([0.0, *experiment.attack.epsilons])
         yield Cell(
             row,
             sigma,
@@ -56,9 +56,9 @@ def cells(content: Experiment) -> Iterator[Cell]:
         )
 
 
-def numbers(content: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
+def numbers(experiment: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
     """Return a row for each cell, share (KINDS) and epsilon, with spread and counts."""
-    attack = content.attack
+    attack = experiment.attack
     effort = {
         "attack_steps": attack.steps,
         "attack_m": attack.m,
@@ -80,13 +80,13 @@ def numbers(content: Experiment, cells: Iterable[Cell]) -> pd.DataFrame:
         for kind in KINDS
     ]
     return pd.concat(parts, ignore_index=True).assign(
-        images=content.images, **measurement.protocol(content), **effort
+        images=experiment.images, **measurement.protocol(experiment), **effort
     )
 
 
-def describe(content: Experiment) -> str:
+def describe(experiment: Experiment) -> str:
     """Return the attack in a sentence."""
-    attack = content.attack
+    attack = experiment.attack
     return (
         f"PGD on the smoothed classifier (Salman et al. 2019), T = {attack.steps:,} steps, "
         f"m = {attack.m:,} noises; PREDICT with n = {attack.n:,}, α = {attack.alpha:g}."

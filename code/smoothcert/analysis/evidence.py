@@ -10,7 +10,7 @@ than the published ones are *not comparable*: a short training can turn a differ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,11 +19,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
-from smoothcert import published
-from smoothcert.analysis import metrics
+from smoothcert import files, published
+from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
+from smoothcert.analysis.experiment import Run
+from smoothcert.analysis.measurement import Results
+from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTOLD, Outcome
-from smoothcert.analysis.welch import Difference, Sample, common_deviation, difference
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,23 @@ class Result:
     findings: tuple[Finding, ...]
 
 
+def judge(results: Results) -> list[Result]:
+    """Return what the experiment's runs say of the claims about its data set and network."""
+    about = (results.experiment.dataset, results.experiment.arch)
+    found = [claim for claim in claims.read() if (claim.dataset, claim.arch) == about]
+    if not found:
+        return []
+    radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
+    runs = _measured(results, sorted(radii))
+    return [evaluate(claim, runs) for claim in found]
+
+
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that count: of a method that was run here, not its published logs."""
+    own = {run.point.method for run in runs if run.log is None}
+    return [run for run in runs if run.log is None or run.point.method not in own]
+
+
 def evaluate(claim: Claim, runs: pd.DataFrame) -> Result:
     """Return what the runs of the claim's data set and network say of it.
 
@@ -71,17 +90,51 @@ def evaluate(claim: Claim, runs: pd.DataFrame) -> Result:
     return Result(claim, next(o for o in Outcome if o in outcomes), findings)
 
 
+def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
+    """Return a row a run and metric, as ``evaluate`` takes them.
+
+    Beside a published log, the radii of our runs are rounded as the log's are.
+    """
+    rows, runs = [], counted(results.experiment.runs)
+    mixed = len({run.log is None for run in runs}) > 1
+    for run in runs:
+        outcomes = run.outcomes
+        if mixed:
+            radius = metrics.round_radii(outcomes["radius"], metrics.LOG_ROUNDING)
+            outcomes = outcomes.assign(radius=radius)
+        values = metrics.image_values(outcomes, np.array(radii), run.protocol.n).mean(0)
+        settings = run.point.settings
+        for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
+            rows.append(
+                {
+                    **results.protocol,
+                    **settings["training"],
+                    **settings["parameters"],
+                    "method": run.point.method,
+                    "lambda": run.point.weight,
+                    "sigma": run.point.sigma,
+                    "seed": run.point.seed,
+                    "configuration": files.digest({**run.point.content, "seed": None}),
+                    "metric": quantity.metric,
+                    "radius": quantity.radius,
+                    "value": value,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def _finding(
     claim: Claim, comparison: Comparison, right: Cell, sigma: float, count: int, runs: pd.DataFrame
 ) -> Finding:
     def found(outcome: Outcome, reason: str, **more: Any) -> Finding:
         return Finding(comparison, comparison.left, right, sigma, outcome, reason, **more)
 
-    sides = []
-    for cell in (comparison.left, right):
-        rows = list(_rows(cell, comparison, sigma, runs))
+    cells = (comparison.left, right)
+    sides = [list(_rows(cell, comparison, sigma, runs)) for cell in cells]
+    for cell, rows in zip(cells, sides, strict=True):
         if not rows:
             return found(Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}")
+    for cell, rows in zip(cells, sides, strict=True):
         seeds, configurations = ({row.get(k) for row in rows} for k in ("seed", "configuration"))
         if len(seeds) < len(rows) or len(configurations) > 1:
             return found(
@@ -89,8 +142,7 @@ def _finding(
                 f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
                 "lambda or settings",
             )
-        sides.append(rows)
-    for cell, (row, *_) in zip((comparison.left, right), sides, strict=True):
+    for cell, (row, *_) in zip(cells, sides, strict=True):
         if np.isnan(row["value"]):
             return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
         differs = published.differing(row, _theirs(claim, cell))

@@ -15,6 +15,7 @@ from smoothcert import datasets, files, records
 from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.errors import UserError
 from smoothcert.point import Point
+from smoothcert.published import Number
 from smoothcert.settings import reason
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
@@ -22,7 +23,7 @@ from smoothcert.smoothing.settings import ATTACKED, Attack
 
 TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
-OUTCOME = ("predict", "radius", "correct", "time", "count", "p_lower", "mode")
+OUTCOME = ("label", "predict", "radius", "correct", "time", "count", "p_lower", "mode")
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,21 @@ class Run:
     def read_certificates(self) -> pd.DataFrame:
         """Return the certificates of the protocol's images, sorted by image.
 
-        Raises UserError if a row is missing, duplicate or of an image outside the subset.
+        Raises UserError if a row is missing, duplicate, of an image outside the subset or with a
+        radius that the protocol cannot certify.
         """
         images = subset(self.point.dataset, self.protocol)
         path = self.certificates / records.TABLE
         table = records.read_table(path, len(images))
         if table["idx"].tolist() != list(images):
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
+        cap = modes.of(self.protocol, self.point.sigma).largest_radius(self.point.sigma)
+        # Logs round to three digits.
+        if table["radius"].max() > cap * (1.005 if self.log else 1 + 1e-6):
+            raise UserError(
+                f"{path} has a radius of {table['radius'].max():g}, and n {self.protocol.n} allows "
+                f"{cap:.4f}; certify again, or mend sigma and n of the configuration"
+            )
         return table
 
     @cached_property
@@ -146,6 +155,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A row at one sigma, and the published numbers that it is to repeat."""
+
+    label: str
+    weight: float
+    sigma: float
+    settings: dict[str, Any]
+    log: bool
+    """Whether the target's runs are published logs."""
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
 class Missing:
     """A run, or its attack, that was planned and is not there."""
 
@@ -172,8 +194,8 @@ class Experiment:
     manifest: Manifest
     """As read: it tells which tables and figures apply."""
     runs: tuple[Run, ...]
-    published: tuple[dict[str, Any], ...] = ()
-    """The published numbers of each cell, as the manifest has them."""
+    published: tuple[Target, ...] = ()
+    """The published numbers of each cell."""
     missing: tuple[Missing, ...] = ()
     """What a report on the finished runs leaves out."""
     unattacked: tuple[Missing, ...] = ()
@@ -183,6 +205,11 @@ class Experiment:
     def rows(self) -> list[Row]:
         """Return the rows in the order of the configuration."""
         return list(dict.fromkeys(run.row for run in self.runs))
+
+    def row_of(self, label: str, weight: float) -> Row:
+        """Return the row of a label and lambda, whether or not it was run."""
+        swept = Row(label, weight)
+        return swept if swept in self.rows else Row(label, None)
 
     @property
     def sigmas(self) -> list[float]:
@@ -252,7 +279,10 @@ def read_training(folder: Path) -> pd.DataFrame:
     log = _read(path, TRAINING_COLUMNS, "train again")
     if log.empty:
         raise UserError(f"{path} has no epochs; train again")
-    return log
+    try:
+        return log.astype(dict.fromkeys(TRAINING_COLUMNS, float) | {"epoch": int})
+    except ValueError as error:
+        raise UserError(f"{path} has a damaged row ({reason(error)}); train again") from error
 
 
 def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
@@ -287,8 +317,7 @@ def _peak_memory(benchmark: Path) -> float:
 
 def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     protocol = Protocol(**content["protocol"])
-    # Manifests of versions without attacks have neither key.
-    attack = Attack(**content["attack"]) if content.get("attack") else None
+    attack = Attack(**content["attack"]) if content["attack"] else None
     entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
     if not entries:
         raise UserError(f"{manifest} lists no runs")
@@ -302,7 +331,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
             folder=Path(entry["folder"]),
             certificates=Path(entry["certificates"]),
             attack=attack,
-            attacked=Path(entry["attacked"]) if entry.get("attacked") else None,
+            attacked=Path(entry["attacked"]) if entry["attacked"] else None,
             log=entry["log"],
             unpublished=tuple(entry["unpublished"]),
         )
@@ -320,9 +349,20 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
         configuration=content["configuration"],
         manifest=content,
         runs=runs,
-        published=tuple(content["published"]),
-        missing=_missing(content.get("missing", [])),
-        unattacked=_missing(content.get("unattacked", [])),
+        published=tuple(map(_target, content["published"])),
+        missing=_missing(content["missing"]),
+        unattacked=_missing(content["unattacked"]),
+    )
+
+
+def _target(entry: dict[str, Any]) -> Target:
+    return Target(
+        label=_one_line(entry["label"]),
+        weight=entry["lambda"],
+        sigma=entry["sigma"],
+        settings=entry["settings"],
+        log=entry["log"],
+        numbers=tuple(Number(**number) for number in entry["numbers"]),
     )
 
 

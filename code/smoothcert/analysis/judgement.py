@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from smoothcert.analysis import metrics, verdicts
-from smoothcert.analysis.experiment import Experiment, Run
+from smoothcert.analysis.experiment import Experiment, Run, Target
+from smoothcert.analysis.t_tests import Sample
 from smoothcert.analysis.verdicts import Kind, Pair, Verdict
-from smoothcert.analysis.welch import Sample
 from smoothcert.published import Number
 from smoothcert.records import ABSTAIN
 
 COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)
 """The metrics that certificates give; publications also print PREDICT's and training times."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A row at one sigma, and the published numbers that it is to repeat."""
-
-    label: str
-    weight: float
-    sigma: float
-    settings: dict[str, Any]
-    log: bool
-    """Whether the target's runs are published logs."""
-    numbers: tuple[Number, ...]
-
-    @classmethod
-    def read(cls, content: dict[str, Any]) -> Target:
-        """Return the target from its form in the manifest."""
-        numbers = (Number(**number) for number in content["numbers"])
-        return cls(
-            label=content["label"],
-            weight=content["lambda"],
-            sigma=content["sigma"],
-            settings=content["settings"],
-            log=content["log"],
-            numbers=tuple(number for number in numbers if number.metric in COMPARED),
-        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +40,10 @@ def judge(experiment: Experiment) -> list[Judged]:
     logs of the very runs behind them, with those on our test images. A log itself is recomputed;
     on a part of its images it stands for the published run alone and gets no verdict.
     """
-    targets = [Target.read(content) for content in experiment.published]
+    targets = [
+        replace(target, numbers=tuple(n for n in target.numbers if n.metric in COMPARED))
+        for target in experiment.published
+    ]
     samples = [_samples(experiment, target) for target in targets]
     logs = {
         _key(number): sample

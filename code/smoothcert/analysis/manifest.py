@@ -46,7 +46,7 @@ def has_several_seeds(manifest: Manifest) -> bool:
 
 def has_attack(manifest: Manifest) -> bool:
     """Return whether some run was attacked."""
-    return any(run.get("attacked") for run in manifest["runs"])
+    return any(run["attacked"] for run in manifest["runs"])
 
 
 def has_training(manifest: Manifest) -> bool:

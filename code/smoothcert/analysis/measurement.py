@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment, Row, Run
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.welch import Sample
+from smoothcert.analysis.t_tests import Sample
+from smoothcert.errors import UserError
 
 PROTOCOL = ("subset", "n0", "n", "alpha", "mode")
 """What numbers must share to be comparable: columns of every table."""
@@ -137,8 +139,10 @@ class Results:
 def measure(experiment: Experiment) -> Results:
     """Return the experiment's numbers.
 
-    Raises UserError if a run's file is missing, damaged or of another protocol.
+    Raises UserError if a run's file is missing, damaged or of another protocol, or if runs are of
+    different versions of the data.
     """
+    _refuse_different_data(experiment.runs)
     cells, runs = {}, {}
     for (row, sigma), members in experiment.cells.items():
         cap = experiment.cap(sigma)
@@ -160,6 +164,16 @@ def measure(experiment: Experiment) -> Results:
             np.mean(values, axis=0),
         )
     return Results(experiment, cells, pd.DataFrame([runs[id(run)] for run in experiment.runs]))
+
+
+def _refuse_different_data(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs:
+        if not run.outcomes["label"].equals(first.outcomes["label"]):
+            raise UserError(
+                f"{run.certificates} has other labels than {first.certificates}: they are of "
+                "different data; certify again"
+            )
 
 
 def numbers(value: Value) -> dict[str, Any]:

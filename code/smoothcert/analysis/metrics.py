@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcert.analysis.welch import deviation
+from smoothcert.analysis.t_tests import deviation
 from smoothcert.records import ABSTAIN
 
 ACR = "acr"
@@ -26,6 +26,11 @@ ABSTENTION = "abstention"
 """Share of images without a certificate."""
 AT_CAP = "at_cap"
 """Share of images whose n votes were unanimous: no method can raise their radius at this n."""
+
+ROUNDINGS = {"3 digits": ".3g", "4 decimals": ".4f", "": ""}
+"""How radii may be rounded, coarsest first, with the format that does it."""
+LOG_ROUNDING = "3 digits"
+"""How those of the published certification logs are."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Where the distribution of the lower bound on p_A is described."""
@@ -204,12 +209,12 @@ def round_radii(radii: ArrayLike, rounding: str) -> NDArray[np.float64]:
     for radii as they are. At sigma 0.5 three digits raise the ACR by up to 0.0043, the largest
     radius being 1.9057; and an image whose radius is 0.4996 then counts at 0.5.
     """
-    forms = {"": None, "3 digits": ".3g", "4 decimals": ".4f"}
-    if rounding not in forms:
-        raise ValueError(f"unknown rounding {rounding!r}; known: {', '.join(filter(None, forms))}")
-    form = forms[rounding]
+    if rounding not in ROUNDINGS:
+        known = ", ".join(filter(None, ROUNDINGS))
+        raise ValueError(f"unknown rounding {rounding!r}; known: {known}")
+    form = ROUNDINGS[rounding]
     values = np.asarray(radii, float)
-    if form is None:
+    if not form:
         return values
     # Through text, as the logs were written: no formula rounds all ties alike.
     return np.array([float(format(value, form)) for value in values.flat]).reshape(values.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -12,41 +12,35 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.published import N0
 
 
-def points(content: Experiment) -> Iterator[dict[str, Any]]:
+def points(experiment: Experiment) -> Iterator[dict[str, Any]]:
     """Yield the points: source, cell, radius, mean, std, seeds and what they were certified on.
 
     A published log's stand beside runs of ours already, where these repeat the same numbers.
     """
-    ours = [n for cell in content.published if not cell["log"] for n in cell["numbers"]]
-    for cell in content.published:
-        for number in cell["numbers"]:
-            repeated = cell["log"] and number in ours
-            if number["metric"] == metrics.CERTIFIED and not repeated:
+    ours = [n for target in experiment.published if not target.log for n in target.numbers]
+    for target in experiment.published:
+        for number in target.numbers:
+            repeated = target.log and number in ours
+            if number.metric == metrics.CERTIFIED and not repeated:
                 yield {
-                    "source": number["source"],
-                    **{key: cell[key] for key in ("label", "lambda", "sigma")},
-                    "mean": float(number["printed"]),
+                    "source": number.source,
+                    "label": target.label,
+                    "lambda": target.weight,
+                    "sigma": target.sigma,
+                    "mean": number.value,
                     **{
-                        key: number[key]
+                        key: getattr(number, key)
                         for key in ("radius", "std", "seeds", "subset", "images", "n", "alpha")
                     },
                     "n0": N0,
                 }
 
 
-def title(content: Experiment, point: Mapping[str, Any]) -> str:
-    """Return the title of the row that a point belongs to, or its label if that was not run."""
-    for row in content.rows:
-        if row.label == point["label"] and row.weight in (None, point["lambda"]):
-            return row.title
-    return point["label"]
-
-
 def about(
-    content: Experiment, source: str, subset: str, n0: int, n: float | None, alpha: float | None
+    experiment: Experiment, source: str, subset: str, n0: int, n: float | None, alpha: float | None
 ) -> str:
     """Return a point's source, and in what it is not comparable with ours."""
-    protocol, words = content.protocol, [source]
+    protocol, words = experiment.protocol, [source]
     if subset != protocol.subset:
         words.append(f"subset {subset}")
     if n0 != protocol.n0:

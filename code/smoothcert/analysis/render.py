@@ -45,18 +45,16 @@ class Block:
 class Table:
     """A table: ``data`` holds the numbers, ``blocks`` show them."""
 
-    name: str
-    title: str
     notes: Sequence[str]
-    """Sentences below the title: protocol, meaning of the spread."""
+    """Sentences below the title, as on the meaning of the spread."""
     blocks: Sequence[Block]
     data: pd.DataFrame
 
 
-def write(table: Table, folder: Path) -> None:
+def write(name: str, title: str, table: Table, folder: Path) -> None:
     """Write ``<name>.csv``, ``.md``, ``.tex`` and ``.html`` into ``folder``."""
     for suffix, content in TABLE_FORMATS.items():
-        files.write_text(folder / f"{table.name}.{suffix}", content(table))
+        files.write_text(folder / f"{name}.{suffix}", content(name, title, table))
 
 
 def read_fragment(page: Path) -> str:
@@ -74,7 +72,7 @@ def read_fragment(page: Path) -> str:
     return text[start:end] + "</figure>"
 
 
-def _csv(table: Table) -> str:
+def _csv(name: str, title: str, table: Table) -> str:
     return table.data.to_csv(index=False, lineterminator="\n")
 
 
@@ -85,8 +83,8 @@ _MARKDOWN = str.maketrans(
 )
 
 
-def _markdown(table: Table) -> str:
-    lines = [f"## {_md(table.title)}", "", _md(" ".join(table.notes))]
+def _markdown(name: str, title: str, table: Table) -> str:
+    lines = [f"## {_md(title)}", "", _md(" ".join(table.notes))]
     for block in table.blocks:
         if block.heading:
             lines += ["", f"### {_md(block.heading)}"]
@@ -135,17 +133,17 @@ _LINES = 40
 """A page of LaTeX's article holds so many rows."""
 
 
-def _latex(table: Table) -> str:
-    words = f"{table.title}. {' '.join(table.notes)}"
+def _latex(name: str, title: str, table: Table) -> str:
+    words = f"{title}. {' '.join(table.notes)}"
     lines = [r"% \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{graphicx}"]
-    head = [rf"\caption{{{_tex(words)}}}", rf"\label{{tab:{table.name}}}"]
+    head = [rf"\caption{{{_tex(words)}}}", rf"\label{{tab:{name}}}"]
     for blocks in _pages(table.blocks, taken=2 + len(words) // 70):
         lines += [r"\begin{table}", r"\centering", *head]
         for block in blocks:
             lines += _latex_block(block)
         lines.append(r"\end{table}")
         # What one page does not hold goes on under the same number.
-        head = [r"\addtocounter{table}{-1}", rf"\caption{{{_tex(table.title)}, continued}}"]
+        head = [r"\addtocounter{table}{-1}", rf"\caption{{{_tex(title)}, continued}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -218,20 +216,22 @@ th {{ border-bottom: 1px solid }}
 """
 
 
-def _html(table: Table) -> str:
-    return _PAGE.format(title=escape(table.title), figure=_figure(table))
+def _html(name: str, title: str, table: Table) -> str:
+    return _PAGE.format(title=escape(title), figure=_figure(name, title, table))
 
 
-def _figure(table: Table) -> str:
+def _figure(name: str, title: str, table: Table) -> str:
     lines = [
-        f'<figure class="table" id="table-{table.name}">',
-        f"<figcaption><h3>{escape(table.title)}</h3>"
-        f"<p>{_words(' '.join(table.notes))}</p></figcaption>",
+        f'<figure class="table" id="table-{name}">',
+        f"<figcaption><h3>{escape(title)}</h3><p>{_words(' '.join(table.notes))}</p></figcaption>",
     ]
     for block in table.blocks:
-        name = escape(f"{table.title} {block.heading}".strip())
+        label = escape(f"{title} {block.heading}".strip())
         # A region that scrolls must take the keyboard's focus.
-        lines += [f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">', "<table>"]
+        lines += [
+            f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">',
+            "<table>",
+        ]
         if block.heading:
             lines.append(f"<caption>{_words(block.heading)}</caption>")
         head = (
@@ -264,9 +264,10 @@ def _class(column: Column) -> str:
     return ' class="words"' if column.words else ""
 
 
-TABLE_FORMATS: dict[str, Callable[[Table], str]] = {
+TABLE_FORMATS: dict[str, Callable[[str, str, Table], str]] = {
     "csv": _csv,
     "md": _markdown,
     "tex": _latex,
     "html": _html,
 }
+"""The formats by their suffix; each is made of a table's name, title and content."""

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from smoothcert import files, records
+from smoothcert import datasets, files, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import TRAINING_LOG, read_training
 from smoothcert.errors import UserError
@@ -38,6 +38,11 @@ def summarize(certificates: Path) -> str:
             "where radius is above 0 is all it tells"
         )
     point, protocol = description["point"], description["protocol"]
+    images = datasets.describe(point["dataset"]).test_images
+    if table["idx"].tolist() != list(Protocol(**protocol).indices(images)):
+        raise UserError(
+            f"{certificates} has other images than subset {protocol['subset']}; certify again"
+        )
     cap = modes.of(Protocol(**protocol), point["sigma"]).largest_radius(point["sigma"])
     radii = metrics.radii(RADIUS_STEP, cap)
     estimate = metrics.over_seeds([metrics.image_values(table, radii, protocol["n"])])

@@ -29,7 +29,7 @@ from scipy.special import stdtrit
 
 from smoothcert import published
 from smoothcert.analysis import metrics
-from smoothcert.analysis.welch import Difference, Sample, pooled
+from smoothcert.analysis.t_tests import Difference, Sample, pooled
 from smoothcert.published import Number
 
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
@@ -102,9 +102,9 @@ class Verdict:
     """Ours minus theirs."""
     low: float | None = None
     high: float | None = None
-    """The interval that decided, or that failed to."""
+    """The interval of the difference: of equivalence, or that excludes 0 if not reproduced."""
     level: float | None = None
-    """Its confidence level; above 95% where Holm's adjustment raised it."""
+    """Its confidence level: 95%, or more where Holm's adjustment raised it, else 90%."""
     margin: float | None = None
     assumed: Literal["ours", "theirs"] | None = None
     """Whose deviation between seeds is not known and taken to be the other's."""
@@ -238,25 +238,24 @@ def _untested(pair: Pair) -> Verdict:
 
 
 def _tested(pair: Pair, d: Difference, level: float) -> Verdict:
-    kind, seeds, images = Kind.INCONCLUSIVE, None, None
-    equivalence = d.interval(EQUIVALENCE)
-    if -pair.margin <= equivalence[0] and equivalence[1] <= pair.margin:
-        kind, level, (low, high) = Kind.REPRODUCED, EQUIVALENCE, equivalence
+    seeds = images = None
+    shown, (low, high) = EQUIVALENCE, d.interval(EQUIVALENCE)
+    lowest, highest = d.interval(level)
+    if -pair.margin <= low and high <= pair.margin:
+        kind, reason = Kind.REPRODUCED, "the 90% interval lies within the margin"
+    elif lowest > 0 or highest < 0:
+        kind, shown, low, high = Kind.NOT_REPRODUCED, level, lowest, highest
+        reason = (
+            f"the {100 * level:.4g}% interval excludes 0, and the 90% one reaches beyond the margin"
+        )
     else:
-        low, high = d.interval(level)
-        if low > 0 or high < 0:
-            kind = Kind.NOT_REPRODUCED
-        else:
-            seeds = _seeds_needed(pair, d, level)
-            images = _images_needed(pair, d, level)
-    verdict = {
-        Kind.REPRODUCED: "lies within the margin",
-        Kind.NOT_REPRODUCED: "excludes 0 and reaches beyond the margin",
-        Kind.INCONCLUSIVE: "holds 0 and reaches beyond the margin",
-    }
-    reason = f"the {100 * level:.4g}% interval {verdict[kind]}"
-    if kind is Kind.INCONCLUSIVE:
-        reason += f"; {_remedy(seeds, images)}"
+        kind = Kind.INCONCLUSIVE
+        seeds = _seeds_needed(pair, d, level)
+        images = _images_needed(pair, d, level)
+        reason = (
+            f"the 90% interval reaches beyond the margin, and the {100 * level:.4g}% one holds 0; "
+            f"{_remedy(seeds, images)}"
+        )
     return Verdict(
         kind,
         reason,
@@ -265,7 +264,7 @@ def _tested(pair: Pair, d: Difference, level: float) -> Verdict:
         difference=d.value,
         low=low,
         high=high,
-        level=level,
+        level=shown,
         margin=pair.margin,
         assumed={"left": "ours", "right": "theirs"}.get(d.assumed),
         best_of=pair.best_of,

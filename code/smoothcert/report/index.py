@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smoothcert import __version__, datasets, files
-from smoothcert.analysis import experiment
-from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis.experiment import Experiment, load
 from smoothcert.errors import UserError
 from smoothcert.report import exhibits, template
 
@@ -17,7 +16,7 @@ from smoothcert.report import exhibits, template
 class Entry:
     """An experiment and what is there of its report."""
 
-    content: Experiment
+    experiment: Experiment
     report: Path | None
     """Its page, or None if it was not written yet."""
     date: str
@@ -57,12 +56,12 @@ def write_index(reports: Path, output: Path) -> None:
 
 
 def _entry(manifest: Path) -> Entry:
-    content, report = experiment.load(manifest), manifest.with_name("index.html")
+    experiment, report = load(manifest), manifest.with_name("index.html")
     if not report.is_file():
-        return Entry(content, None, "", False, {})
+        return Entry(experiment, None, "", False, {})
     written = report.stat().st_mtime
     return Entry(
-        content=content,
+        experiment=experiment,
         report=report,
         date=datetime.datetime.fromtimestamp(written).astimezone().date().isoformat(),
         outdated=written < manifest.stat().st_mtime,

@@ -39,9 +39,9 @@ class Output:
     files: list[tuple[str, list[Path]]]
 
 
-def provenance(content: Experiment) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+def provenance(experiment: Experiment) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
     """Return the provenance of our runs: the stages, and each entry's name and values in them."""
-    ours = [run for run in content.runs if not run.log]
+    ours = [run for run in experiment.runs if not run.log]
     records = {
         "Training": [_training(run) for run in ours],
         "Certification": [_evaluation(run.description) for run in ours],
@@ -98,9 +98,9 @@ def run_commands(run: Run) -> list[str]:
     return found
 
 
-def import_command(content: Experiment, manifest: Path) -> str:
+def import_command(experiment: Experiment, manifest: Path) -> str:
     """Return the command that takes over the published logs among the runs."""
-    record = Path("results", "published-logs", f"{content.name}.json")
+    record = Path("results", "published-logs", f"{experiment.name}.json")
     return command("import-logs", manifest, "--output", record)
 
 

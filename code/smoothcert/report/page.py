@@ -11,8 +11,7 @@ import yaml
 from markupsafe import Markup
 
 from smoothcert import __version__, datasets, files
-from smoothcert.analysis import experiment
-from smoothcert.analysis.experiment import Experiment, Run
+from smoothcert.analysis.experiment import Experiment, Run, load
 from smoothcert.analysis.figures import names
 from smoothcert.analysis.figures.style import appearance
 from smoothcert.report import charts, exhibits, origin, series, template
@@ -29,18 +28,18 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     Links to the files behind the numbers are relative to ``output``. Raises UserError if a table,
     a figure, certificates or a run's description is missing or not ours.
     """
-    content = experiment.load(manifest)
+    experiment = load(manifest)
     written = exhibits.tables(tables)
-    drawn = exhibits.figures(figures, names(content.manifest))
+    drawn = exhibits.figures(figures, names(experiment.manifest))
     runs = exhibits.read_numbers(
         tables / "runs.csv", "folder", "clean_accuracy", "at_cap", "p_lower_q50"
     )
-    reduced = series.reduce(content)
+    reduced = series.reduce(experiment)
     page = template.environment(output.parent).get_template("report.html")
     text = page.render(
-        content=content,
-        data=datasets.describe(content.dataset),
-        labels=list(dict.fromkeys(run.row.label for run in content.runs)),
+        experiment=experiment,
+        data=datasets.describe(experiment.dataset),
+        labels=list(dict.fromkeys(run.row.label for run in experiment.runs)),
         counts=exhibits.counts(tables),
         written=written,
         drawn=drawn,
@@ -50,22 +49,22 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
         ],
         embedded={
             **reduced,
-            "rows": _rows(content),
+            "rows": _rows(experiment),
             "outcomes": charts.coloured(reduced["outcomes"]),
             "charts": charts.specifications(),
         },
         libraries=Markup(charts.libraries()),  # noqa: S704
         script=template.read("report.js"),
-        caps=_caps(content, runs),
-        collapsed=_collapsed(content, runs, reduced["images"]["commonest"]),
-        origin=origin.provenance(content),
+        caps=_caps(experiment, runs),
+        collapsed=_collapsed(experiment, runs, reduced["images"]["commonest"]),
+        origin=origin.provenance(experiment),
         outputs=origin.outputs(manifest, tables, figures, output, written.values(), drawn.values()),
-        run_files=[(run, origin.run_files(run)) for run in content.runs],
-        run_commands=[origin.run_commands(run) for run in content.runs if not run.log],
-        logs=[run for run in content.runs if run.log],
-        import_logs=origin.import_command(content, manifest),
+        run_files=[(run, origin.run_files(run)) for run in experiment.runs],
+        run_commands=[origin.run_commands(run) for run in experiment.runs if not run.log],
+        logs=[run for run in experiment.runs if run.log],
+        import_logs=origin.import_command(experiment, manifest),
         configuration=yaml.safe_dump(
-            {"experiments": [content.configuration]}, sort_keys=False, allow_unicode=True
+            {"experiments": [experiment.configuration]}, sort_keys=False, allow_unicode=True
         ),
         version=__version__,
         style=template.read("style.css"),
@@ -73,12 +72,12 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     files.write_text(output, text)
 
 
-def _rows(content: Experiment) -> list[dict[str, Any]]:
+def _rows(experiment: Experiment) -> list[dict[str, Any]]:
     """Return how tables and charts call and draw each row."""
-    looks = [appearance(index) for index in range(len(content.rows))]
+    looks = [appearance(index) for index in range(len(experiment.rows))]
     return [
         {"title": row.title, "colour": look["color"], "dash": _dash(look["linestyle"])}
-        for row, look in zip(content.rows, looks, strict=True)
+        for row, look in zip(experiment.rows, looks, strict=True)
     ]
 
 
@@ -87,12 +86,12 @@ def _dash(style: str | tuple[int, Sequence[float]]) -> list[float]:
     return [] if style == "-" else [round(1.8 * part, 1) for part in style[1]]
 
 
-def _caps(content: Experiment, runs: pd.DataFrame) -> list[dict[str, Any]]:
+def _caps(experiment: Experiment, runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each sigma the largest radius, and how the runs stand to it."""
     return [
         {
             "sigma": sigma,
-            "radius": content.cap(sigma),
+            "radius": experiment.cap(sigma),
             "at_cap": _range(group["at_cap"], "{:.1%}"),
             "median": _range(group["p_lower_q50"], "{:.5f}"),
             "runs": len(group),
@@ -109,9 +108,9 @@ def _range(values: pd.Series, form: str) -> str:
 
 
 def _collapsed(
-    content: Experiment, runs: pd.DataFrame, chance: float
+    experiment: Experiment, runs: pd.DataFrame, chance: float
 ) -> list[tuple[Run, dict[str, Any]]]:
     """Return the runs that are no more often right than ``chance``, with their numbers."""
     numbers = {row["folder"]: row for row in runs.to_dict("records")}  # rows may share a run
-    found = ((run, numbers[str(run.certificates)]) for run in content.runs)
+    found = ((run, numbers[str(run.certificates)]) for run in experiment.runs)
     return [(run, number) for run, number in found if number["clean_accuracy"] <= chance]

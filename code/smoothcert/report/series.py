@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from smoothcert.analysis import experiment, metrics, published_points
-from smoothcert.analysis.experiment import Experiment
+from smoothcert.analysis import metrics, published_points
+from smoothcert.analysis.experiment import Experiment, subset
 from smoothcert.records import ABSTAIN
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
 from smoothcert.smoothing.protocol import Protocol
@@ -35,7 +35,7 @@ SPREAD_LEVELS = 2**8 - 1
 """Of a deviation between 0 and the largest."""
 
 
-def reduce(content: Experiment) -> dict[str, Any]:
+def reduce(experiment: Experiment) -> dict[str, Any]:
     """Return a JSON-like description of every cell, from one reading of each certificate table.
 
     ``panels`` has an entry a sigma, with the curves of certified accuracy at 0, ``step``, twice
@@ -46,33 +46,33 @@ def reduce(content: Experiment) -> dict[str, Any]:
     share of the commonest label.
     """
     panels, images = [], []
-    points = list(published_points.points(content))
+    points = list(published_points.points(experiment))
     labels = None
-    for sigma in content.sigmas:
-        cap = content.cap(sigma)
+    for sigma in experiment.sigmas:
+        cap = experiment.cap(sigma)
         step = _step(cap)
         grid = np.append(metrics.radii(step, cap), cap)
         curves, outcomes = [], []
-        for index, row in enumerate(content.rows):
-            runs = content.cells.get((row, sigma))
+        for index, row in enumerate(experiment.rows):
+            runs = experiment.cells.get((row, sigma))
             if not runs:
                 continue
             tables = [run.read_certificates() for run in runs]
             labels = tables[0]["label"]
             of = {"row": index, "seeds": len(runs)}
             curves.append(of | _curve(tables, grid))
-            outcomes.append(of | _outcomes(tables, content, sigma))
+            outcomes.append(of | _outcomes(tables, experiment, sigma))
             images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, cap))
         panel = {"sigma": f"{sigma:.2f}", "cap": cap, "step": step}
-        published = list(_published(content, points, sigma, cap))
+        published = list(_published(experiment, points, sigma, cap))
         panels.append(panel | {"curves": curves, "published": published, "outcomes": outcomes})
-    subset = experiment.subset(content.dataset, content.protocol)
+    certified = subset(experiment.dataset, experiment.protocol)
     return {
         "panels": panels,
-        "outcomes": outcome_names(content),
+        "outcomes": outcome_names(experiment),
         "images": {
-            "first": subset.start,
-            "step": subset.step,
+            "first": certified.start,
+            "step": certified.step,
             "levels": [LEVELS, SPREAD_LEVELS],
             "labels": _base64(labels.to_numpy(), "<u2"),
             "commonest": float(labels.value_counts(normalize=True).max()),
@@ -81,14 +81,14 @@ def reduce(content: Experiment) -> dict[str, Any]:
     }
 
 
-def outcome_names(content: Experiment) -> list[str]:
+def outcome_names(experiment: Experiment) -> list[str]:
     """Return what can become of an image, from the best to the worst."""
-    edges = [*_edges(content), None]
+    edges = [*_edges(experiment), None]
     steps = [
         f"Bound {low:g} to {high:g}" if high else f"Bound {low:g} to the cap"
         for low, high in pairwise(edges)
     ]
-    worst = [NOT_CERTIFIED] if content.protocol.mode == "evaluate" else [ABSTAINED, WRONG]
+    worst = [NOT_CERTIFIED] if experiment.protocol.mode == "evaluate" else [ABSTAINED, WRONG]
     return [AT_CAP, *reversed(steps), *worst]
 
 
@@ -99,9 +99,9 @@ def _step(cap: float) -> float:
     return float(next(f * power for f in (1, 2, 5, 10) if f * power >= least))
 
 
-def _edges(content: Experiment) -> list[float]:
+def _edges(experiment: Experiment) -> list[float]:
     """Return the edges below the bound of unanimous votes."""
-    return [edge for edge in EDGES if edge < content.largest_bound]
+    return [edge for edge in EDGES if edge < experiment.largest_bound]
 
 
 def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, Any]:
@@ -115,37 +115,37 @@ def _curve(tables: list[pd.DataFrame], grid: NDArray[np.float64]) -> dict[str, A
 
 
 def _published(
-    content: Experiment, points: list[dict[str, Any]], sigma: float, cap: float
+    experiment: Experiment, points: list[dict[str, Any]], sigma: float, cap: float
 ) -> Iterator[dict[str, Any]]:
     """Yield the published points at ``sigma``; the row of one that was not run is None."""
-    titles = [row.title for row in content.rows]
+    titles = [row.title for row in experiment.rows]
     for point in points:
         if point["sigma"] != sigma or point["radius"] > cap:
             continue
-        title = published_points.title(content, point)
+        title = experiment.row_of(point["label"], point["lambda"]).title
         origin = (point[key] for key in ("source", "subset", "n0", "n", "alpha"))
         yield {
             "row": titles.index(title) if title in titles else None,
             "title": title,
-            "about": published_points.about(content, *origin),
+            "about": published_points.about(experiment, *origin),
             **{key: point[key] for key in ("radius", "mean", "std", "seeds")},
         }
 
 
-def _outcomes(tables: list[pd.DataFrame], content: Experiment, sigma: float) -> dict[str, Any]:
-    found = metrics.over_seeds([_outcomes_of(table, content, sigma) for table in tables])
+def _outcomes(tables: list[pd.DataFrame], experiment: Experiment, sigma: float) -> dict[str, Any]:
+    found = metrics.over_seeds([_outcomes_of(table, experiment, sigma) for table in tables])
     return {"mean": _shares(found.mean), "spread": _shares(found.spread)}
 
 
-def _outcomes_of(table: pd.DataFrame, content: Experiment, sigma: float) -> NDArray[np.bool_]:
+def _outcomes_of(table: pd.DataFrame, experiment: Experiment, sigma: float) -> NDArray[np.bool_]:
     """Return whether each image (images, outcomes) belongs to ``outcome_names``: to one of them."""
     correct = table["correct"].to_numpy(bool)
-    cap = correct & _at_cap(table, content.protocol, sigma)
+    cap = correct & _at_cap(table, experiment.protocol, sigma)
     # The bound on p_A that belongs to the radius, which published logs have alone.
-    step = np.digitize(ndtr(table["radius"] / sigma), _edges(content)[1:])
-    steps = [correct & ~cap & (step == i) for i in range(len(_edges(content)))]
+    step = np.digitize(ndtr(table["radius"] / sigma), _edges(experiment)[1:])
+    steps = [correct & ~cap & (step == i) for i in range(len(_edges(experiment)))]
     abstained = (table["predict"] == ABSTAIN).to_numpy()
-    if content.protocol.mode == "evaluate":
+    if experiment.protocol.mode == "evaluate":
         worst = [~correct]
     else:
         worst = [abstained, ~correct & ~abstained]

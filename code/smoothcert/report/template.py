@@ -11,12 +11,14 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from smoothcert.analysis.verdicts import Kind, Outcome
+
 _FOLDER = Path(__file__).parent
 """Of the templates, the style and the script."""
 
 TONES = {
-    **dict.fromkeys(("reproduced", "recomputed: identical", "supported"), "good"),
-    **dict.fromkeys(("not reproduced", "recomputed: differs", "contradicted"), "bad"),
+    **dict.fromkeys((Kind.REPRODUCED, Kind.IDENTICAL, Outcome.SUPPORTED), "good"),
+    **dict.fromkeys((Kind.NOT_REPRODUCED, Kind.DIFFERS, Outcome.CONTRADICTED), "bad"),
 }
 """How a verdict looks; others are open."""
 

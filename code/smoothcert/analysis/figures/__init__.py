@@ -88,13 +88,13 @@ def draw_figures(manifest: Path, folder: Path) -> None:
     manifest or a run's file is missing, damaged or of another protocol.
     """
     from smoothcert import files
-    from smoothcert.analysis import experiment
+    from smoothcert.analysis.experiment import load
     from smoothcert.analysis.figures import style
 
-    content = experiment.load(manifest)
-    for name in names(content.manifest):
+    experiment = load(manifest)
+    for name in names(experiment.manifest):
         module = importlib.import_module(f"{__name__}.{name}")
-        data = module.measure(content)
+        data = module.measure(experiment)
         files.write_text(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g"))
         with style.for_print():
-            style.save(module.draw(content, data), folder, name)
+            style.save(module.draw(experiment, data), folder, name)

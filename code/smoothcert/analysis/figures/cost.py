@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,27 +17,27 @@ from smoothcert.analysis.figures import style, tidy
 UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
 
 
-def measure(content: Experiment) -> pd.DataFrame:
-    """Return training time, in seconds, and ACR of each row and sigma.
+def measure(experiment: Experiment) -> pd.DataFrame:
+    """Return training time, in seconds, and ACR of each row, sigma and device.
 
-    The time is the run's own, without that of weights it started from; ``devices`` are those
-    it was measured on.
+    The time is the run's own, without that of weights it started from.
     """
     parts = []
-    for (row, sigma), runs in content.cells.items():
-        runs = [run for run in runs if not run.log]
-        if not runs:
-            continue
-        seconds = np.array([[run.read_training()["seconds"].sum()] for run in runs])
-        devices = {run.description["model"]["provenance"]["device"] for run in runs}
-        time = metrics.over_seeds(seconds).columns("seconds_")
-        del time["seconds_standard_error"]  # a run has one time, whatever the images
-        named = tidy.cell(content, row, sigma) | {"devices": "; ".join(sorted(devices))}
-        parts.append(pd.DataFrame({**named, **time, **tidy.acr(runs)}))
-    return tidy.counted(content, parts)
+    for (row, sigma), runs in experiment.cells.items():
+        by_device = defaultdict(list)
+        for run in runs:
+            if not run.log:
+                by_device[run.description["model"]["provenance"]["device"]].append(run)
+        for device, group in by_device.items():
+            seconds = np.array([[run.read_training()["seconds"].sum()] for run in group])
+            time = metrics.over_seeds(seconds).columns("seconds_")
+            del time["seconds_standard_error"]  # a run has one time, whatever the images
+            named = tidy.cell(experiment, row, sigma) | {"device": device}
+            parts.append(pd.DataFrame({**named, **time, **tidy.acr(group)}))
+    return tidy.counted(experiment, parts)
 
 
-def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
     longest = data["seconds_mean"].max()
     unit = next((name for name, size in UNITS.items() if longest >= 2 * size), "seconds")
@@ -43,18 +45,21 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
     data = data.assign(
         **{name.replace("seconds", "time"): data[name] / UNITS[unit] for name in own}
     )
-    devices = data["devices"].str.split("; ").explode().unique()
-    note = f"Mean and {style.spread(data)}. {style.counts(content)} "
+    devices = data["device"].unique()
+    note = f"Mean and {style.spread(data)}. {style.counts(experiment)} "
     if len(devices) == 1:
         note += f"Trained on {devices[0]}."
     else:
-        note += f"Trained on {len(devices)} kinds of devices, whose times do not compare."
-    sigmas = [sigma for sigma in content.sigmas if (data["sigma"] == sigma).any()]
-    legend = style.entries(tidy.rows(content, data), style.marker_style)
+        note += (
+            f"Trained on {len(devices)} kinds of devices, whose times do not compare: a method has "
+            "a mark for each that trained it."
+        )
+    sigmas = [sigma for sigma in experiment.sigmas if (data["sigma"] == sigma).any()]
+    legend = style.entries(tidy.rows(experiment, data), style.marker_style)
     figure, panels = style.grid(len(sigmas), legend, note)
     for panel, sigma in zip(panels, sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
-        for index, row in tidy.rows(content, at_sigma):
+        for index, row in tidy.rows(experiment, at_sigma):
             own = tidy.of(row, at_sigma)
             style.points(panel, "time", "acr", own, style.marker_style(index))
         _time_axis(panel, data["time_mean"], data["time_std"], unit)

@@ -35,17 +35,17 @@ def draw_curve(panel: Axes, data: pd.DataFrame, index: int) -> None:
 
 
 def draw_per_sigma(
-    content: Experiment, data: pd.DataFrame, legend: Sequence[Line2D], note: str
+    experiment: Experiment, data: pd.DataFrame, legend: Sequence[Line2D], note: str
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each noise level, and a curve for each row in it."""
-    note = f"{note} {style.counts(content)} Dotted: the largest radius at this n."
-    figure, panels = style.grid(len(content.sigmas), legend, note)
-    for panel, sigma in zip(panels, content.sigmas, strict=True):
+    note = f"{note} {style.counts(experiment)} Dotted: the largest radius at this n."
+    figure, panels = style.grid(len(experiment.sigmas), legend, note)
+    for panel, sigma in zip(panels, experiment.sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
-        for index, row in tidy.rows(content, at_sigma):
+        for index, row in tidy.rows(experiment, at_sigma):
             draw_curve(panel, tidy.of(row, at_sigma), index)
         style.sigma_title(panel, sigma)
-        finish(panel, [content.cap(sigma)])
+        finish(panel, [experiment.cap(sigma)])
     return figure, panels
 
 

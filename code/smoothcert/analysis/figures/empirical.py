@@ -10,44 +10,44 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import curves, style, tidy
 
 
-def measure(content: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment) -> pd.DataFrame:
     """Return the curves of the attacked runs and, as ``empirical``, their accuracies under attack.
 
     The ``radius`` of those is the norm that the attack may have.
     """
-    cells = list(empirical.cells(content))
+    cells = list(empirical.cells(experiment))
     parts = []
     for cell in cells:
-        at = curves.radii(content.cap(cell.sigma))
-        named = {**tidy.cell(content, cell.row, cell.sigma), "share": "certified", "radius": at}
+        at = curves.radii(experiment.cap(cell.sigma))
+        named = {**tidy.cell(experiment, cell.row, cell.sigma), "share": "certified", "radius": at}
         parts.append(tidy.frame(named, curves.certified_accuracy(cell.runs, at)))
-    points = empirical.numbers(content, cells).rename(columns={"epsilon": "radius"})
+    points = empirical.numbers(experiment, cells).rename(columns={"epsilon": "radius"})
     points = points[points["share"] == "empirical"]
-    return pd.concat([tidy.counted(content, parts), points], ignore_index=True)
+    return pd.concat([tidy.counted(experiment, parts), points], ignore_index=True)
 
 
-def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
     certified, attacked = (data[data["share"] == share] for share in ("certified", "empirical"))
     legend = style.entries(
-        tidy.rows(content, data), lambda i: {**style.marker_style(i), **style.appearance(i)}
+        tidy.rows(experiment, data), lambda i: {**style.marker_style(i), **style.appearance(i)}
     )
     note = (
         f"{style.bands(certified)} Marks: accuracy under attack, abstentions being wrong; "
-        f"bars: ± 1 {style.spread(attacked)}. {empirical.describe(content)}"
+        f"bars: ± 1 {style.spread(attacked)}. {empirical.describe(experiment)}"
     )
-    figure, panels = curves.draw_per_sigma(content, certified, legend, note)
-    for panel, sigma in zip(panels, content.sigmas, strict=True):
+    figure, panels = curves.draw_per_sigma(experiment, certified, legend, note)
+    for panel, sigma in zip(panels, experiment.sigmas, strict=True):
         for line in panel.get_lines():  # marks here are attacks, and tell no dashes apart
             line.set_marker("none")
         at_sigma = attacked[attacked["sigma"] == sigma]
-        for index, row in tidy.rows(content, at_sigma):
+        for index, row in tidy.rows(experiment, at_sigma):
             own = tidy.of(row, at_sigma)
             panel.errorbar(
                 own["radius"], own["mean"], style.bar(own), clip_on=False, elinewidth=0.9,
                 capsize=2, **style.marker_style(index),
             )  # fmt: skip
-        farthest = max([content.cap(sigma), *at_sigma["radius"]])
+        farthest = max([experiment.cap(sigma), *at_sigma["radius"]])
         panel.set(xlim=(0, 1.03 * farthest), xlabel="$\\ell_2$ norm of the perturbation")
         if style.first_column(panel):
             panel.set_ylabel("Accuracy")

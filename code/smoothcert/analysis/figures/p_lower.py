@@ -27,59 +27,59 @@ SHARES = {ABSTENTION: "Abstained", WRONG: "Wrong", AT_CAP: "At cap"}
 TICKS = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 
 
-def measure(content: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment) -> pd.DataFrame:
     """Return the distribution of each row and sigma, and its shares, by ``quantity``."""
-    at, parts = _bounds(content), []
-    for (row, sigma), runs in content.cells.items():
+    at, parts = _bounds(experiment), []
+    for (row, sigma), runs in experiment.cells.items():
         outcomes = [run.outcomes for run in runs if "p_lower" in run.outcomes]
         if not outcomes:  # published logs hold radii alone
             continue
-        named = tidy.cell(content, row, sigma)
+        named = tidy.cell(experiment, row, sigma)
         below = metrics.shares_below([table["p_lower"] for table in outcomes], at)
         parts.append(tidy.frame({**named, "quantity": BELOW, "p_lower": at}, below))
-        shares = metrics.over_seeds([_ends(table, content) for table in outcomes])
+        shares = metrics.over_seeds([_ends(table, experiment) for table in outcomes])
         parts.append(tidy.frame({**named, "quantity": list(SHARES), "p_lower": np.nan}, shares))
-    return tidy.counted(content, parts)
+    return tidy.counted(experiment, parts)
 
 
-def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
-    sigmas = [sigma for sigma in content.sigmas if (data["sigma"] == sigma).any()]
-    legend = style.entries(tidy.rows(content, data), style.line_style)
+    sigmas = [sigma for sigma in experiment.sigmas if (data["sigma"] == sigma).any()]
+    legend = style.entries(tidy.rows(experiment, data), style.line_style)
     note = (
         f"All images, right or wrong. {style.bands(data)} Below: shares in %, ± "
-        f"{style.spread(data)}; at cap: all n votes agree. {style.counts(content)}"
+        f"{style.spread(data)}; at cap: all n votes agree. {style.counts(experiment)}"
     )
     heights = [2.8, 0.17 * (len(legend) + 1) + 0.1]
     figure, panels = style.panels(heights, len(sigmas), legend, note)
     for (above, below), sigma in zip(panels.T, sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
-        for index, row in tidy.rows(content, at_sigma):
+        for index, row in tidy.rows(experiment, at_sigma):
             own = tidy.of(row, at_sigma)
             distribution = own[own["quantity"] == BELOW]
             style.line(above, "x", distribution.assign(x=ndtri(distribution["p_lower"])), index)
-        _axes(above, _bounds(content)[-1])
+        _axes(above, _bounds(experiment)[-1])
         style.sigma_title(above, sigma)
-        _list_shares(below, content, at_sigma)
+        _list_shares(below, experiment, at_sigma)
     return figure
 
 
-def _bounds(content: Experiment) -> NDArray[np.float64]:
+def _bounds(experiment: Experiment) -> NDArray[np.float64]:
     """Return the bounds at which the distribution is evaluated, from 1/2 to unanimous votes."""
-    last = content.largest_bound
+    last = experiment.largest_bound
     at = ndtr(np.linspace(0, ndtri(last), tidy.POINTS))
     at[0], at[-1] = 0.5, last  # exactly: images lie on both
     return at
 
 
-def _ends(outcomes: pd.DataFrame, content: Experiment) -> NDArray[np.bool_]:
+def _ends(outcomes: pd.DataFrame, experiment: Experiment) -> NDArray[np.bool_]:
     """Return whether each image (images, shares) belongs to SHARES."""
     abstained = outcomes["predict"] == ABSTAIN
     return np.column_stack(
         [
             abstained,
             ~abstained & (outcomes["correct"] == 0),
-            metrics.at_cap(outcomes, content.protocol.n),
+            metrics.at_cap(outcomes, experiment.protocol.n),
         ]
     )
 
@@ -92,12 +92,12 @@ def _axes(panel: Axes, last: float) -> None:
         panel.set_ylabel("Share of images below")
 
 
-def _list_shares(panel: Axes, content: Experiment, data: pd.DataFrame) -> None:
+def _list_shares(panel: Axes, experiment: Experiment, data: pd.DataFrame) -> None:
     """List the shares of each row beside a sample of its line."""
     places = dict(zip(SHARES, (0.44, 0.71, 0.98), strict=True))
     for name, place in places.items():
         panel.text(place, 0, SHARES[name], ha="right", va="center", fontsize="small")
-    rows = tidy.rows(content, data)
+    rows = tidy.rows(experiment, data)
     for height, (index, row) in enumerate(rows, 1):
         shares = tidy.of(row, data).set_index("quantity")
         look = style.line_style(index) | {"markevery": [1]}

@@ -13,37 +13,37 @@ PICKING_SEED = 0
 """Of the generator that picks; fixed, so that nobody picks a figure."""
 
 
-def measure(content: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment) -> pd.DataFrame:
     """Return the curve of each picked model, with the seed of the model and the picking one."""
-    picked, parts = _pick(content), []
-    for (row, sigma), runs in content.cells.items():
-        at = curves.radii(content.cap(sigma))
+    picked, parts = _pick(experiment), []
+    for (row, sigma), runs in experiment.cells.items():
+        at = curves.radii(experiment.cap(sigma))
         chosen = [run for run in runs if run.point.seed == picked[row]]
         if chosen:  # entries of one label may have other seeds at other noise levels
-            named = tidy.cell(content, row, sigma) | {"seed": picked[row], "radius": at}
+            named = tidy.cell(experiment, row, sigma) | {"seed": picked[row], "radius": at}
             parts.append(tidy.frame(named, curves.certified_accuracy(chosen, at)))
-    return tidy.counted(content, parts).assign(picking_seed=PICKING_SEED)
+    return tidy.counted(experiment, parts).assign(picking_seed=PICKING_SEED)
 
 
-def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
-    picked = _pick(content)
+    picked = _pick(experiment)
     legend = [
         style.entry(f"{row.title} (seed {picked[row]})", style.line_style(index))
-        for index, row in enumerate(content.rows)
+        for index, row in enumerate(experiment.rows)
     ]
     note = (
         "One model for each method, picked at random among its seeds (picking seed "
         f"{PICKING_SEED}); bands: ± 1 standard error over the images."
     )
-    return curves.draw_per_sigma(content, data, legend, note)[0]
+    return curves.draw_per_sigma(experiment, data, legend, note)[0]
 
 
-def _pick(content: Experiment) -> dict[Row, int]:
+def _pick(experiment: Experiment) -> dict[Row, int]:
     """Return a seed for each row, the same at all its noise levels."""
     generator = np.random.default_rng(PICKING_SEED)
-    return {row: int(generator.choice(_seeds(content, row))) for row in content.rows}
+    return {row: int(generator.choice(_seeds(experiment, row))) for row in experiment.rows}
 
 
-def _seeds(content: Experiment, row: Row) -> list[int]:
-    return sorted({run.point.seed for run in content.runs if run.row == row})
+def _seeds(experiment: Experiment, row: Row) -> list[int]:
+    return sorted({run.point.seed for run in experiment.runs if run.row == row})

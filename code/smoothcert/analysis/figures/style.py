@@ -248,12 +248,12 @@ def first_column(panel: Axes) -> bool:
     return panel.get_subplotspec().is_first_col()
 
 
-def counts(content: Experiment) -> str:
+def counts(experiment: Experiment) -> str:
     """Return the protocol behind a figure in a few words."""
-    protocol = content.protocol
+    protocol = experiment.protocol
     votes = f"n₀ = {protocol.n0:,}, n = {protocol.n:,}, α = {protocol.alpha:g}"
     votes = votes.replace(" = ", "\u00a0=\u00a0")
-    return f"{content.images:,} test images (subset {protocol.subset}), {votes}."
+    return f"{experiment.images:,} test images (subset {protocol.subset}), {votes}."
 
 
 def bands(data: pd.DataFrame) -> str:

@@ -15,16 +15,16 @@ POINTS = 400
 """At which a curve, a step function, is evaluated."""
 
 
-def cell(content: Experiment, row: Row, sigma: float) -> dict[str, Any]:
+def cell(experiment: Experiment, row: Row, sigma: float) -> dict[str, Any]:
     """Return the columns that name a row of the experiment at one noise level."""
-    (weight,) = {run.point.weight for run in content.cells[row, sigma]}
+    (weight,) = {run.point.weight for run in experiment.cells[row, sigma]}
     return {"label": row.label, "lambda": weight, "sigma": sigma}
 
 
-def counted(content: Experiment, data: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def counted(experiment: Experiment, data: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the parts as one table, with the number of images and the protocol."""
     table = pd.concat(data, ignore_index=True)
-    return table.assign(images=content.images, **measurement.protocol(content))
+    return table.assign(images=experiment.images, **measurement.protocol(experiment))
 
 
 def frame(named: Mapping[str, Any], estimate: Estimate) -> pd.DataFrame:
@@ -38,9 +38,9 @@ def of(row: Row, data: pd.DataFrame) -> pd.DataFrame:
     return data[own if row.weight is None else own & (data["lambda"] == row.weight)]
 
 
-def rows(content: Experiment, data: pd.DataFrame) -> list[tuple[int, Row]]:
+def rows(experiment: Experiment, data: pd.DataFrame) -> list[tuple[int, Row]]:
     """Return the rows of the experiment that ``data`` has, with their indices."""
-    return [(index, row) for index, row in enumerate(content.rows) if len(of(row, data))]
+    return [(index, row) for index, row in enumerate(experiment.rows) if len(of(row, data))]
 
 
 def acr(runs: Sequence[Run]) -> dict[str, Any]:

@@ -12,26 +12,25 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import curves, style, tidy
 
 
-def measure(content: Experiment) -> pd.DataFrame:
+def measure(experiment: Experiment) -> pd.DataFrame:
     """Return clean accuracy and ACR of each row and sigma."""
     parts = []
-    for (row, sigma), runs in content.cells.items():
+    for (row, sigma), runs in experiment.cells.items():
         clean = curves.certified_accuracy(runs, np.zeros(1)).columns("clean_accuracy_")
-        parts.append(pd.DataFrame({**tidy.cell(content, row, sigma), **clean, **tidy.acr(runs)}))
-    return tidy.counted(content, parts)
+        parts.append(pd.DataFrame({**tidy.cell(experiment, row, sigma), **clean, **tidy.acr(runs)}))
+    return tidy.counted(experiment, parts)
 
 
-def draw(content: Experiment, data: pd.DataFrame) -> Figure:
+def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
-    swept = {row.label for row in content.rows if row.weight is not None}
-    labels = dict.fromkeys(row.label for row in content.rows)
+    swept = {row.label for row in experiment.rows if row.weight is not None}
+    labels = dict.fromkeys(row.label for row in experiment.rows)
     looks = {label: _look(index, label in swept) for index, label in enumerate(labels)}
     legend = [style.entry(label, look) for label, look in looks.items()]
-    note = (
-        f"Mean and {style.spread(data)}. Numbers: λ, where there is room. {style.counts(content)}"
-    )
-    figure, panels = style.grid(len(content.sigmas), legend, note)
-    for panel, sigma in zip(panels, content.sigmas, strict=True):
+    counts = style.counts(experiment)
+    note = f"Mean and {style.spread(data)}. Numbers: λ, where there is room. {counts}"
+    figure, panels = style.grid(len(experiment.sigmas), legend, note)
+    for panel, sigma in zip(panels, experiment.sigmas, strict=True):
         for label, look in looks.items():
             own = data[(data["label"] == label) & (data["sigma"] == sigma)].sort_values("lambda")
             style.points(panel, "clean_accuracy", "acr", own, look)
@@ -41,7 +40,7 @@ def draw(content: Experiment, data: pd.DataFrame) -> Figure:
         if style.first_column(panel):
             panel.set_ylabel("ACR")
     figure.draw_without_rendering()  # the names need the final places of the points
-    for panel, sigma in zip(panels, content.sigmas, strict=True):
+    for panel, sigma in zip(panels, experiment.sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
         places = at_sigma[["clean_accuracy_mean", "acr_mean"]].to_numpy()
         names = [f"{weight:g}" for weight in at_sigma["lambda"]]

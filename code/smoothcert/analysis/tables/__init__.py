@@ -6,6 +6,7 @@ The workflow reads the list in its dry run, so this module imports pandas inside
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 TABLES = {
@@ -33,6 +34,10 @@ def write_tables(manifest: Path, folder: Path) -> None:
     from smoothcert.analysis import experiment, measurement, render
 
     results = measurement.measure(experiment.load(manifest))
-    for name in TABLES:
+    # Not by a statement: the page, which reads TABLES, would depend on it.
+    closing = importlib.import_module(f"{__name__}.base").closing_notes(results)
+    for name, title in TABLES.items():
         module = importlib.import_module(f"{__name__}.{name}")
-        render.write(module.table(results), folder)
+        table = module.table(results)
+        table = replace(table, notes=[*table.notes, *closing])
+        render.write(name, title, table, folder)

@@ -6,7 +6,7 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 
 def table(results: Results) -> Table:
@@ -24,9 +24,7 @@ def table(results: Results) -> Table:
         ]
         blocks = [base.by_sigma(results, Quantity(metrics.ABSTENTION), base.percent, ranked=False)]
     return Table(
-        "abstention",
-        TABLES["abstention"],
-        [*notes, *base.closing_notes(results)],
+        notes,
         blocks,
         data,
     )

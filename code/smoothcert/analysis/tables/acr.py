@@ -6,14 +6,12 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 
 def table(results: Results) -> Table:
     """Return the table."""
     return Table(
-        "acr",
-        TABLES["acr"],
         [
             "Mean over all test images of the subset, abstentions included, of the certified "
             "radius where the prediction is correct and 0 elsewhere; L2, on the [0, 1] pixel "
@@ -21,7 +19,6 @@ def table(results: Results) -> Table:
             base.spread_note(results),
             *base.best_note(results, "of a column"),
             *base.rounding_note(results),
-            *base.closing_notes(results),
         ],
         [base.by_sigma(results, Quantity(metrics.ACR), base.radius, ranked=True)],
         results.of(metrics.ACR),

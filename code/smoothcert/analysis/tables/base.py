@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from smoothcert.analysis import differences
+from smoothcert.analysis import significance
 from smoothcert.analysis.experiment import Row
 from smoothcert.analysis.measurement import Results, Value
 from smoothcert.analysis.metrics import Quantity
@@ -62,7 +62,7 @@ def shown(
     show: Callable[[float], str], columns: Sequence[Sequence[Value | None]], ranked: bool = True
 ) -> list[list[Cell]]:
     """Return the cells of columns of one table; bold if ranked and significantly the highest."""
-    best = differences.leaders(columns) if ranked else [None] * len(columns)
+    best = significance.leaders(columns) if ranked else [None] * len(columns)
     return [
         [value(show, of, best=i == leader) for i, of in enumerate(column)]
         for column, leader in zip(columns, best, strict=True)
@@ -138,8 +138,8 @@ def rounding_note(results: Results) -> list[str]:
         return []
     return [
         "Radii are as they were written: the published logs' to three digits, which can move the "
-        "ACR by more than its deviation over seeds; the other runs' in full. No test compares the "
-        "two; verdicts and claims do, after rounding."
+        "ACR and the certified accuracy at a radius by more than their deviation over seeds; the "
+        "other runs' in full. No test compares the two; verdicts and claims do, after rounding."
     ]
 
 
@@ -151,7 +151,7 @@ def best_note(results: Results, scope: str) -> list[str]:
         return ["Nothing is bold: single seeds tell models apart, but not methods."]
     return [
         f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
-        f"{differences.SIGNIFICANCE:.0%} level ({test_note(results)}; adjusted by Holm's method "
+        f"{significance.SIGNIFICANCE:.0%} level ({test_note(results)}; adjusted by Holm's method "
         "for the number of columns)."
     ]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from smoothcert.analysis import metrics
-from smoothcert.analysis.differences import leaders
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Block, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.significance import leaders
+from smoothcert.analysis.tables import base
 
 
 def table(results: Results) -> Table:
@@ -46,8 +46,6 @@ def table(results: Results) -> Table:
         cap = cells[0].cap
         blocks.append(Block(f"σ = {sigma:.2f} (no radius beyond {cap:.3f})", columns, rows))
     return Table(
-        "certified_accuracy",
-        TABLES["certified_accuracy"],
         [
             "Percentage of all test images of the subset, abstentions included, that are correct "
             "with a certified radius ≥ r; r = 0 is the papers' clean accuracy. At cap: all n votes "
@@ -55,7 +53,6 @@ def table(results: Results) -> Table:
             base.spread_note(results),
             *base.best_note(results, "of ACR and of certified accuracy in a column"),
             *base.rounding_note(results),
-            *base.closing_notes(results),
         ],
         blocks,
         results.numbers,

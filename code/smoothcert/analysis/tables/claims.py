@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from smoothcert import files
-from smoothcert.analysis import claims, metrics
-from smoothcert.analysis.claims import Claim
-from smoothcert.analysis.evidence import Finding, Outcome, Result, evaluate
+from smoothcert.analysis import evidence, metrics
+from smoothcert.analysis.evidence import Finding, Outcome, Result
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 COLUMNS = (
     "id", "claim", "source", "outcome", "left", "relation", "right", "sigma", "metric", "radius",
@@ -24,13 +21,7 @@ COLUMNS = (
 
 def table(results: Results) -> Table:
     """Return the table: a block of all claims, and one of their comparisons."""
-    content = results.experiment
-    found = [
-        claim
-        for claim in claims.read()
-        if (claim.dataset, claim.arch) == (content.dataset, content.arch)
-    ]
-    judged = _judge(found, results) if found else []
+    judged = evidence.judge(results)
     data = pd.DataFrame([row for one in judged for row in _rows(one)], columns=COLUMNS)
     notes = (
         [
@@ -38,61 +29,26 @@ def table(results: Results) -> Table:
             "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
             "neither, or one seed each. Not comparable: trained or certified in another way than "
             "the runs that the claim is about. The words are ours.",
+            *_about_logs(results),
         ]
         if judged
         else ["No claim of the papers is about this data set and network."]
     )
     return Table(
-        "claims",
-        TABLES["claims"],
-        [*notes, *base.rounding_note(results), *base.closing_notes(results)],
+        [*notes, *base.rounding_note(results)],
         [_summary(judged), _findings(judged)] if judged else [],
         data.assign(**results.protocol),
     )
 
 
-def _judge(found: list[Claim], results: Results) -> list[Result]:
-    radii = {c.radius for claim in found for c in claim.comparisons if c.radius is not None}
-    runs = _runs(results, sorted(radii))
-    return [evaluate(claim, runs) for claim in found]
-
-
-def _runs(results: Results, radii: list[float]) -> pd.DataFrame:
-    """Return a row a run and metric, as the claims are evaluated on; published logs among them.
-
-    A method that was run here and is also there as a published log counts with our runs alone.
-    Beside a log, the radii of our runs are rounded as the log's are.
-    """
-    rows, protocol = [], results.protocol
-    own = {run.point.method for run in results.experiment.runs if run.log is None}
-    counted = [
-        run for run in results.experiment.runs if run.log is None or run.point.method not in own
+def _about_logs(results: Results) -> list[str]:
+    """Return what published logs can show, where a method has no other runs."""
+    if all(run.log is None for run in evidence.counted(results.experiment.runs)):
+        return []
+    return [
+        "Methods that were not run here count with their published logs: between those, a claim is "
+        "compared with the very runs that it is made of, not repeated."
     ]
-    mixed = len({run.log is None for run in counted}) > 1
-    for run in counted:
-        outcomes = run.outcomes
-        if mixed:
-            radius = metrics.round_radii(outcomes["radius"], "3 digits")
-            outcomes = outcomes.assign(radius=radius)
-        values = metrics.image_values(outcomes, np.array(radii), run.protocol.n).mean(0)
-        settings = run.point.settings
-        for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
-            rows.append(
-                {
-                    **protocol,
-                    **settings["training"],
-                    **settings["parameters"],
-                    "method": run.point.method,
-                    "lambda": run.point.weight,
-                    "sigma": run.point.sigma,
-                    "seed": run.point.seed,
-                    "configuration": files.digest({**run.point.content, "seed": None}),
-                    "metric": quantity.metric,
-                    "radius": quantity.radius,
-                    "value": value,
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def _summary(judged: list[Result]) -> Block:

@@ -11,7 +11,7 @@ import pandas as pd
 from smoothcert.analysis.experiment import Row
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 STAGES = {"training": "epoch", "certification": "image"}
 """The stages, and what each of them takes its seconds for."""
@@ -22,14 +22,11 @@ def table(results: Results) -> Table:
     # Published logs say nothing of their training.
     stages = {stage: lines for stage in STAGES if (lines := list(_lines(results, stage)))}
     return Table(
-        "cost",
-        TABLES["cost"],
         [
             "Time on one device, as the training logs and the certificates tell it, without "
             "starting up and reading data. ± is the sample standard deviation over the runs, of "
             "all noise levels and seeds. Peak memory is the largest of any of their jobs, without "
             "the GPU's own, as Snakemake's benchmark files tell it; a dash where there is none.",
-            *base.closing_notes(results),
         ],
         [_block(results, stage, lines) for stage, lines in stages.items()],
         pd.DataFrame(

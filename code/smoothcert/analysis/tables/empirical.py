@@ -9,13 +9,13 @@ from smoothcert.analysis.empirical import Cell
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Column, Table
 from smoothcert.analysis.render import Cell as Shown
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 
 def table(results: Results) -> Table:
     """Return the table: a line for each share of each row of the experiment that was attacked."""
-    content = results.experiment
-    cells = list(empirical.cells(content))
+    experiment = results.experiment
+    cells = list(empirical.cells(experiment))
     if cells:
         notes = [
             "Percentage of the test images of the subset. Certified: right with a certified radius "
@@ -25,22 +25,20 @@ def table(results: Results) -> Table:
             "more the fewer its votes. The rest is answered wrongly; 100% minus that is an upper "
             "bound, which a stronger attack may lower. Each bound may err with probability α an "
             "image. ε = 0: no attack.",
-            empirical.describe(content),
+            empirical.describe(experiment),
             *_unattacked(results),
             base.spread_note(results),
         ]
     else:
         notes = ["No run was attacked."]
     return Table(
-        "empirical",
-        TABLES["empirical"],
-        [*notes, *base.closing_notes(results)],
+        notes,
         [
             _block(results, sigma, [cell for cell in cells if cell.sigma == sigma])
-            for sigma in content.sigmas
+            for sigma in experiment.sigmas
             if any(cell.sigma == sigma for cell in cells)
         ],
-        empirical.numbers(content, cells) if cells else pd.DataFrame(columns=["label"]),
+        empirical.numbers(experiment, cells) if cells else pd.DataFrame(columns=["label"]),
     )
 
 

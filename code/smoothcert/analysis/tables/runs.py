@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.tables import base
 
 METRICS = {
     "acr": ("ACR", base.radius),
@@ -43,14 +43,11 @@ def table(results: Results) -> Table:
         Column("Certificates", words=True),
     ]
     return Table(
-        "runs",
-        TABLES["runs"],
         [
             f"± is the standard error over the {experiment.images:,} images. The p_A bound is the "
             "lower confidence bound on the probability of the top class under noise: its 5% "
             "quantile and its median over all images.",
             *base.rounding_note(results),
-            *base.closing_notes(results),
         ],
         [Block("", columns, rows)],
         results.runs,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from smoothcert.analysis import differences, metrics
-from smoothcert.analysis.differences import SIGNIFICANCE
+from smoothcert.analysis import metrics, significance
 from smoothcert.analysis.measurement import CLEAN, Measured, Results
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.significance import SIGNIFICANCE
+from smoothcert.analysis.tables import base
 
 SHOWN = {Quantity(metrics.ACR): ("ACR", base.radius), CLEAN: ("clean %", base.percent)}
 COLUMNS = (
@@ -33,7 +33,7 @@ def table(results: Results) -> Table:
     data = pd.DataFrame(
         [_compare(*pair, quantity) for pair in pairs for quantity in SHOWN], columns=COLUMNS
     )
-    data["p_holm"] = differences.holm(data["p"])
+    data["p_holm"] = significance.holm(data["p"])
     lines = [
         data.iloc[i : i + len(SHOWN)].to_dict("records") for i in range(0, len(data), len(SHOWN))
     ]
@@ -50,9 +50,7 @@ def table(results: Results) -> Table:
         for sigma in dict.fromkeys(later.sigma for later, _ in pairs)
     ]
     return Table(
-        "significance",
-        TABLES["significance"],
-        [*_notes(results, data), *base.rounding_note(results), *base.closing_notes(results)],
+        [*_notes(results, data), *base.rounding_note(results)],
         blocks,
         data.assign(**results.protocol),
     )
@@ -60,7 +58,7 @@ def table(results: Results) -> Table:
 
 def _compare(later: Measured, earlier: Measured, quantity: Quantity) -> dict[str, Any]:
     a, b = later[quantity], earlier[quantity]
-    found = differences.compare(a, b)
+    found = significance.compare(a, b)
     low, high = found.interval(1 - SIGNIFICANCE) if found else (math.nan, math.nan)
     return {
         "label": later.row.label,
@@ -72,10 +70,10 @@ def _compare(later: Measured, earlier: Measured, quantity: Quantity) -> dict[str
         "difference": a.mean - b.mean,
         "low": low,
         "high": high,
-        "p": differences.p_value(found),
+        "p": significance.p_value(found),
         "standard_error": found.error if found else math.nan,
         "degrees_of_freedom": found.df if found else math.nan,
-        "error_over": "seeds" if differences.over_seeds(a, b) else "images",
+        "error_over": "seeds" if significance.over_seeds(a, b) else "images",
         "seeds": a.seeds,
         "other_seeds": b.seeds,
     }

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import metrics
-from smoothcert.analysis.differences import leaders
 from smoothcert.analysis.measurement import CLEAN, Measured, Results, Value
 from smoothcert.analysis.metrics import Quantity
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
+from smoothcert.analysis.significance import leaders
+from smoothcert.analysis.tables import base
 
 SHOWN = {
     Quantity(metrics.ACR): ("acr", "ACR", base.radius),
@@ -41,9 +41,7 @@ def table(results: Results) -> Table:
     columns = [column for sweep in sweeps for column in sweep.columns]
     best = iter(leaders(columns))
     return Table(
-        "sweeps",
-        TABLES["sweeps"],
-        [*notes, *base.rounding_note(results), *base.closing_notes(results)],
+        [*notes, *base.rounding_note(results)],
         [_block(results, sweep, [next(best) for _ in sweep.columns]) for sweep in sweeps],
         _data(results, sweeps),
     )

@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import judgement, metrics
-from smoothcert.analysis.experiment import Row
 from smoothcert.analysis.judgement import Judged
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.render import Block, Cell, Column, Table
-from smoothcert.analysis.tables import TABLES, base
-from smoothcert.analysis.verdicts import Kind, Verdict
-from smoothcert.analysis.welch import Sample
+from smoothcert.analysis.t_tests import Sample
+from smoothcert.analysis.tables import base
+from smoothcert.analysis.verdicts import Kind, Verdict, printed
 
 COLUMNS = (
     "label", "lambda", "sigma", "metric", "radius", "published", "published_std",
@@ -38,9 +37,7 @@ def table(results: Results) -> Table:
     blocks = [_block(results, title, of_metric) for title, of_metric in _blocks(judged)]
     notes = _notes(results, judged) if judged else ["This experiment names no published number."]
     return Table(
-        "verdicts",
-        TABLES["verdicts"],
-        [*notes, *base.closing_notes(results)],
+        notes,
         blocks,
         data.astype(dict.fromkeys(("seeds_needed", "images_needed"), "Int64")).assign(
             **results.protocol
@@ -75,13 +72,13 @@ def _block(results: Results, title: str, judged: list[Judged]) -> Block:
 
 
 def _line(results: Results, one: Judged) -> list[Cell]:
-    number, verdict = one.number, one.verdict
+    number, verdict, target = one.number, one.verdict, one.target
     show = base.radius if number.metric == metrics.ACR else base.percent
-    theirs = verdict.theirs if verdict else Sample(number.value, number.std, number.seeds)
+    theirs = verdict.theirs if verdict else printed(number)
     known = verdict is not None and verdict.difference is not None
     return [
-        base.method(results, _row_of(results, one.target)),
-        Cell(f"{one.target.sigma:.2f}"),
+        base.method(results, results.experiment.row_of(target.label, target.weight)),
+        Cell(f"{target.sigma:.2f}"),
         *([] if number.radius is None else [Cell(f"{number.radius:.2f}")]),
         *_sample(theirs, show),
         *_sample(verdict.ours if verdict else None, show),
@@ -90,12 +87,6 @@ def _line(results: Results, one: Judged) -> list[Cell]:
         Cell(str(one.kind)),
         Cell(_grounds(verdict)),
     ]
-
-
-def _row_of(results: Results, target: judgement.Target) -> Row:
-    """Return the row of a target, which tells lambda where the experiment sweeps it."""
-    swept = Row(target.label, target.weight)
-    return swept if swept in results.experiment.rows else Row(target.label, None)
 
 
 def _sample(sample: Sample | None, show: Callable[[float], str]) -> list[Cell]:
@@ -175,10 +166,12 @@ def _notes(results: Results, judged: list[Judged]) -> list[str]:
             f"{100 * margin['acr']:g}% of the published ACR, or ± {100 * margin['share']:g} "
             "percentage points of an accuracy or abstention, at most half of what the published "
             "one is away from 0 or 100%: the margin. Not reproduced: otherwise, if the 95% "
-            "interval, adjusted by Holm's method for this table, excludes 0. Inconclusive: "
-            "otherwise. Both sides are taken to deviate alike between seeds: Student's t. Radii "
-            "are first rounded as the published ones were. Where this report holds the logs of the "
-            "published runs, their value on the same images stands for the printed one."
+            "interval, adjusted by Holm's method for this table, excludes 0: the difference is no "
+            "chance, and not shown to be small. Inconclusive: otherwise. Interval: the 90% one, or "
+            "that which excludes 0 if not reproduced. Both sides are taken to deviate alike "
+            "between seeds: Student's t. Radii are first rounded as the published ones were. Where "
+            "this report holds the logs of the published runs, their value on the same images "
+            "stands for the printed one."
         )
     if kinds & {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG}:
         notes.append(

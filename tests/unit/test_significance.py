@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from smoothcert.analysis import differences, metrics
+from smoothcert.analysis import metrics, significance
 from smoothcert.analysis.measurement import Value
 
 
@@ -39,32 +39,32 @@ def runs() -> np.ndarray:
 
 class TestCompare:
     def test_over_seeds_is_welchs_test(self, runs):
-        found = differences.compare(value(runs[1]), value(runs[0, :3]))
+        found = significance.compare(value(runs[1]), value(runs[0, :3]))
         expected = stats.ttest_ind(runs[1].mean(1), runs[0, :3].mean(1), equal_var=False)
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
     def test_a_single_seed_borrows_the_others_deviation(self, runs):
-        found = differences.compare(value(runs[1]), value(runs[0, :1]))
+        found = significance.compare(value(runs[1]), value(runs[0, :1]))
         expected = stats.ttest_ind(runs[1].mean(1), runs[0, :1].mean(1))
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
     def test_two_single_seeds_take_the_paired_test_over_images(self, runs):
-        found = differences.compare(value(runs[1, :1]), value(runs[0, :1]))
+        found = significance.compare(value(runs[1, :1]), value(runs[0, :1]))
         expected = stats.ttest_rel(runs[1, 0], runs[0, 0])
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
     def test_rounded_radii_are_compared_with_rounded_ones_alone(self, runs):
         ours, log = value(runs[0]), replace(value(runs[1]), rounded=True)
-        assert differences.compare(ours, log) is None
-        assert differences.compare(log, replace(ours, rounded=True)) is not None
+        assert significance.compare(ours, log) is None
+        assert significance.compare(log, replace(ours, rounded=True)) is not None
 
     def test_equal_seeds_tell_no_error_however_their_mean_is_rounded(self):
         for count, other in ((400, 401), (3, 5), (1, 5)):
             a, b = (value(np.repeat([np.arange(500) < n], 3, axis=0)) for n in (count, other))
-            assert differences.compare(a, b) is None
+            assert significance.compare(a, b) is None
 
     def test_without_an_error_there_is_no_test(self):
         equal_seeds = [[0.0, 1.0], [0.0, 1.0]]
@@ -73,41 +73,41 @@ class TestCompare:
             ([[1.0, 2.0]], [[2.0, 3.0]]),
             (equal_seeds, np.add(equal_seeds, 1)),
         ):
-            assert differences.compare(value(a), value(b)) is None
+            assert significance.compare(value(a), value(b)) is None
 
 
 class TestHolm:
     def test_worked_example(self):
-        adjusted = differences.holm([0.01, 0.04, 0.03, 0.005])
+        adjusted = significance.holm([0.01, 0.04, 0.03, 0.005])
         assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
 
     def test_never_above_one(self):
-        assert_allclose(differences.holm([0.9, 0.6]), [1, 1])
+        assert_allclose(significance.holm([0.9, 0.6]), [1, 1])
 
     def test_unknown_does_not_count(self):
-        assert_allclose(differences.holm([np.nan, 0.02, 0.03]), [np.nan, 0.04, 0.04])
+        assert_allclose(significance.holm([np.nan, 0.02, 0.03]), [np.nan, 0.04, 0.04])
 
 
 class TestLeaders:
     low, high, close = constant(1.0, 1.1, 0.9), constant(3.0, 3.1, 2.9), constant(2.98, 3.02, 2.9)
 
     def test_is_significantly_above_the_next(self):
-        assert differences.leaders([[self.low, self.high], [self.high, self.low]]) == [1, 0]
+        assert significance.leaders([[self.low, self.high], [self.high, self.low]]) == [1, 0]
 
     def test_the_next_decides_not_the_lowest(self):
-        assert differences.leaders([[self.low, self.high, self.close]]) == [None]
+        assert significance.leaders([[self.low, self.high, self.close]]) == [None]
 
     def test_two_single_seeds_lead_nothing(self, runs):
         pair = [value(runs[1, :1] + 9), value(runs[0, :1])]
-        assert differences.p_value(differences.compare(*pair)) < 1e-9
-        assert differences.leaders([pair]) == [None]
+        assert significance.p_value(significance.compare(*pair)) < 1e-9
+        assert significance.leaders([pair]) == [None]
 
     def test_alone_it_leads_nothing(self):
-        assert differences.leaders([[self.high], [None, self.high, None]]) == [None, None]
+        assert significance.leaders([[self.high], [None, self.high, None]]) == [None, None]
 
     def test_many_columns_ask_for_more(self):
         pair = [constant(1.0, 1.1, 0.9), constant(1.2, 1.3, 1.4)]
-        p = differences.p_value(differences.compare(*pair))
+        p = significance.p_value(significance.compare(*pair))
         assert 0.01 < p < 0.05
-        assert differences.leaders([pair]) == [1]
-        assert differences.leaders([pair] * 5) == [None] * 5
+        assert significance.leaders([pair]) == [1]
+        assert significance.leaders([pair] * 5) == [None] * 5

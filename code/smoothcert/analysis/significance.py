@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smoothcert.analysis import welch
+from smoothcert.analysis import t_tests
 from smoothcert.analysis.measurement import Value
-from smoothcert.analysis.welch import Difference
+from smoothcert.analysis.t_tests import Difference
 
 SIGNIFICANCE = 0.05
 """Level of the tests; intervals have the confidence level 1 - SIGNIFICANCE."""
@@ -37,9 +37,9 @@ def compare(a: Value, b: Value) -> Difference | None:
     if a.rounded != b.rounded:
         return None
     if over_seeds(a, b):
-        found = welch.difference(a.sample, b.sample)
+        found = t_tests.difference(a.sample, b.sample)
     elif len(a.by_image) > 1:
-        found = welch.paired(a.by_image - b.by_image)
+        found = t_tests.paired(a.by_image - b.by_image)
     else:
         found = None
     return found if found and found.has_error else None

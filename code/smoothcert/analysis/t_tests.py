@@ -26,11 +26,16 @@ class Sample:
     """Sample standard deviation over seeds (ddof = 1); None if it is not known."""
     seeds: int
     rounding: float = 0.0
-    """How far off the mean may be because it was rounded for print."""
+    """How far off mean and deviation may be because they were rounded for print."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.mean):
             raise ValueError("a metric that is unknown cannot be compared")
+
+    @property
+    def largest_std(self) -> float | None:
+        """Return the largest deviation that is printed so: what errors are made of."""
+        return None if self.std is None else self.std + self.rounding
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Sample:
@@ -82,7 +87,7 @@ def difference(left: Sample, right: Sample) -> Difference | None:
     """
     if left.std is None or right.std is None:
         return pooled(left, right)
-    a, b = left.std**2 / left.seeds, right.std**2 / right.seeds
+    a, b = left.largest_std**2 / left.seeds, right.largest_std**2 / right.seeds
     spread = a**2 / (left.seeds - 1) + b**2 / (right.seeds - 1)
     df = (a + b) ** 2 / spread if spread else math.inf
     rounding = left.rounding + right.rounding
@@ -107,7 +112,7 @@ def pooled(left: Sample, right: Sample) -> Difference | None:
 
 def common_deviation(left: Sample, right: Sample) -> tuple[float, int] | None:
     """Return the pooled deviation and its degrees of freedom, or None if neither side knows any."""
-    known = [(side.seeds - 1, side.std) for side in (left, right) if side.std is not None]
+    known = [(side.seeds - 1, side.largest_std) for side in (left, right) if side.std is not None]
     if not known:
         return None
     df = sum(free for free, _ in known)

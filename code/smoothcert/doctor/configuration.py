@@ -1,37 +1,27 @@
-"""A look before a run: what in a configuration or a checkpoint will fail or mislead.
-
-Each check is a function that returns findings, one line each, with what to do. torch is loaded
-only where checkpoints or extra images are looked at.
-"""
+"""A look at a configuration before it is run."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-from smoothcert import config, cost, datasets, gpus, published
+from smoothcert import config, config_files, cost, datasets, published, runs
 from smoothcert.analysis import published_logs
 from smoothcert.config import Config, Experiment
+from smoothcert.doctor.data_files import IMAGE_FOLDERS, missing
+from smoothcert.doctor.findings import Finding, Findings
+from smoothcert.doctor.machine import Machine
 from smoothcert.errors import UserError
-from smoothcert.smoothing import cpu, modes
+from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import largest_radius
 from smoothcert.smoothing.protocol import Protocol
 
-if TYPE_CHECKING:
-    from smoothcert.checkpoint import Checkpoint
-
-# What the literature publishes. The subsets stand with the papers that used them; n0, n and alpha
-# are those of Cohen et al. (ICML 2019, section 4), which all the others took over: Salman et al.
-# (NeurIPS 2019), Zhai et al. (ICLR 2020), Jeong & Shin (NeurIPS 2020). Their tables list certified
-# accuracy at multiples of 0.25 up to the radius of n unanimous votes.
+# The subsets that the literature certifies, with the papers. Their tables list certified accuracy
+# at multiples of 0.25 up to the radius of n unanimous votes.
 PUBLISHED_SUBSETS = {
     "mnist": {"all": "Jeong & Shin 2020"},
     "cifar10": {
@@ -41,16 +31,7 @@ PUBLISHED_SUBSETS = {
     },
     "imagenet": {"every-100": "Cohen et al. 2019, Jeong & Shin 2020"},
 }
-PUBLISHED_VOTES = {"n0": published.N0, "n": 100_000, "alpha": 0.001}
 PUBLISHED_STEP = 0.25
-
-# Where torchvision keeps what it downloads, below data_dir.
-DOWNLOADS = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py"}
-
-# Data sets of image files, which a user has to unpack and each training decodes. One process
-# decodes 100 to 200 images of ImageNet a second; a GPU trains a ResNet-50 on over a thousand.
-IMAGE_FOLDERS = {"imagenet": ("imagenet/train", "imagenet/val")}
-DECODING_THREADS = 8
 
 # What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
 # for digits and MNIST on a CPU). Weights in millions, for a network of the user's own the most.
@@ -65,74 +46,15 @@ WEIGHTS = {
 }
 ROW_BYTES = 100
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: an error surely makes the run fail, a warning may mislead, a note informs."""
-
-    level: Literal["error", "warning", "note"]
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.text}"
+DECODING_THREADS = 8
+"""One process decodes 100 to 200 images of ImageNet a second; a GPU trains a ResNet-50 on over a
+thousand."""
 
 
-Findings = Iterator[Finding]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the checks ask of the machine."""
-
-    cores: int
-    memory: int
-    """Bytes of main memory."""
-    gpus: int
-    compiler: bool
-    """Whether there is a C compiler, without which torch cannot compile for a GPU."""
-    bf16: bool
-    """Whether the CPU computes in bf16."""
-    free: int
-    """Free bytes on the disk of the working folder."""
-
-    @classmethod
-    def here(cls) -> Machine:
-        """Return this machine."""
-        affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
-        return cls(
-            cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
-            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            gpus=gpus.count(),
-            compiler=any(map(shutil.which, [os.environ.get("CC", "gcc"), "clang"])),
-            bf16=cpu.has_bf16(),
-            free=shutil.disk_usage(".").free,
-        )
-
-
-def examine(
-    paths: Sequence[Path], sigma: float | None = None, data_dir: Path | None = None
-) -> list[Finding]:
-    """Return what there is to say of configuration files, merged in order, or of a checkpoint.
-
-    ``sigma`` is the noise at which the checkpoint is to be smoothed, ``data_dir`` the folder of
-    its data set (default: data). Raises UserError if the arguments do not fit together.
-    """
-    if all(path.suffix in (".yaml", ".yml") for path in paths):
-        if sigma is not None or data_dir is not None:
-            raise UserError("--sigma and --data-dir are for a checkpoint: leave them out")
-        return examine_configuration(paths, Machine.here())
-    if len(paths) > 1:
-        raise UserError("give configuration files (.yaml), or one checkpoint alone")
-    return examine_checkpoint(paths[0], sigma, data_dir or Path("data"))
-
-
-# Configurations
-
-
-def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Finding]:
+def examine(paths: Sequence[Path], machine: Machine) -> list[Finding]:
     """Return the findings on the configuration that the files give together."""
     try:
-        settings = config.read(config.merged(paths))
+        settings = config.read(config_files.merged(paths))
     except UserError as error:
         return [Finding("error", str(error))]
     found = []
@@ -150,7 +72,7 @@ def examine_configuration(paths: Sequence[Path], machine: Machine) -> list[Findi
 def radius_cap(experiment: Experiment) -> Findings:
     """Find an n too small for the radii that tables list."""
     protocol, listed = experiment.certification, {}
-    for sigma in {run.point.sigma for run in experiment.runs()}:
+    for sigma in {run.point.sigma for run in runs.written(experiment)}:
         wanted = _listed_radius(experiment, sigma)
         if not modes.of(protocol, sigma).largest_radius(sigma) >= wanted:
             listed[sigma] = wanted
@@ -175,7 +97,8 @@ def attack_cap(experiment: Experiment) -> Findings:
     """Find bounds of attacks at which nothing can be certified, at any noise level."""
     if not experiment.attack:
         return
-    protocol, sigmas = experiment.certification, {run.point.sigma for run in experiment.runs()}
+    protocol = experiment.certification
+    sigmas = {run.point.sigma for run in runs.written(experiment)}
     cap = max(modes.of(protocol, sigma).largest_radius(sigma) for sigma in sigmas)
     if beyond := [epsilon for epsilon in experiment.attack.epsilons if epsilon > cap]:
         yield Finding(
@@ -190,7 +113,7 @@ def _listed_radius(experiment: Experiment, sigma: float) -> float:
     """Return the largest radius of published tables, or else the first positive one of ours."""
     if experiment.dataset not in PUBLISHED_SUBSETS:
         return experiment.radius_step
-    cap = largest_radius(PUBLISHED_VOTES["n"], PUBLISHED_VOTES["alpha"], sigma)
+    cap = largest_radius(published.PROTOCOL["n"], published.PROTOCOL["alpha"], sigma)
     return cap // PUBLISHED_STEP * PUBLISHED_STEP
 
 
@@ -207,7 +130,7 @@ def comparability(experiment: Experiment) -> Findings:
         ours.append(f"subset {protocol.subset}")
         sources = (f"{subset} ({source})" for subset, source in subsets.items())
         theirs.append(f"subset {' or '.join(sources)}")
-    for key, votes in PUBLISHED_VOTES.items():
+    for key, votes in published.PROTOCOL.items():
         if getattr(protocol, key) != votes:
             ours.append(f"{key} {getattr(protocol, key)}")
             theirs.append(f"{key} {votes}")
@@ -245,7 +168,7 @@ def cut_short(experiment: Experiment) -> Findings:
 def one_seed(experiment: Experiment) -> Findings:
     """Warn where tables will show no spread over seeds."""
     seeds: dict[str, set[int]] = {}
-    for run in experiment.runs():
+    for run in runs.written(experiment):
         seeds.setdefault(run.label, set()).add(run.point.seed)
     single = [label for label, its in seeds.items() if len(its) == 1]
     if single:
@@ -276,8 +199,8 @@ def threads(settings: Config, machine: Machine) -> Findings:
 def memory(settings: Config, machine: Machine) -> Findings:
     """Warn if the jobs that ``--cores all`` starts together need more memory than there is."""
     cores = min(settings.threads, machine.cores)
-    runs = sum(job.stage == "train" for job in cost.jobs(settings))
-    jobs = min(machine.cores // cores, runs * settings.shards)
+    trainings = sum(job.stage == "train" for job in cost.jobs(settings))
+    jobs = min(machine.cores // cores, trainings * settings.shards)
     if _on_gpu(settings, machine):
         jobs = min(jobs, machine.gpus)
     fitting = max(machine.memory // JOB_MEMORY, 1)
@@ -344,8 +267,8 @@ def downloads(settings: Config, machine: Machine) -> Findings:
     Find those that nobody can download. Only runs that are no log need their data set.
     """
     data_dir = Path(settings.data_dir)
-    for name in dict.fromkeys(point.dataset for point in config.points(settings)):
-        yield from _download(name, data_dir, "data_dir")
+    for name in dict.fromkeys(point.dataset for point in runs.points(settings)):
+        yield from missing(name, data_dir, "data_dir")
     folder = published_logs.folder(data_dir)
     if _names(settings, _has_logs) and not folder.is_dir():
         yield Finding(
@@ -355,29 +278,13 @@ def downloads(settings: Config, machine: Machine) -> Findings:
         )
 
 
-def _download(name: str, data_dir: Path, key: str) -> Findings:
-    if name in DOWNLOADS and not (data_dir / DOWNLOADS[name]).is_dir():
-        yield Finding(
-            "note",
-            f"data set {name} is not in {data_dir} and will be downloaded; without a network, set "
-            f"{key} to a folder that holds {DOWNLOADS[name]}",
-        )
-    absent = [one for one in IMAGE_FOLDERS.get(name, ()) if not (data_dir / one).is_dir()]
-    if absent:
-        yield Finding(
-            "error",
-            f"data set {name} cannot be downloaded, and {data_dir / absent[0]} is missing; unpack "
-            f"it as config/README.md shows, or set {key} to a folder that holds {absent[0]}",
-        )
-
-
 def named_files(settings: Config, machine: Machine) -> Findings:
     """Find the checkpoints and extra images that training would refuse.
 
     Not yet there, and hence not looked at, is what runs of the configuration start from.
     """
     trainings = [job for job in cost.jobs(settings) if job.stage == "train"]
-    made = config.made(settings)
+    made = runs.made(settings)
     seen = set()
     for job in trainings:
         point, training = job.point, job.point.training
@@ -432,7 +339,7 @@ def _names(settings: Config, concerned: Callable[[Experiment], bool]) -> list[st
 
 
 def _has_logs(experiment: Experiment) -> bool:
-    return any(run.log for run in experiment.runs())
+    return any(run.log for run in runs.written(experiment))
 
 
 def _on_gpu(settings: Config, machine: Machine) -> bool:
@@ -441,88 +348,3 @@ def _on_gpu(settings: Config, machine: Machine) -> bool:
 
 def _megabytes(number: float) -> str:
     return f"{math.ceil(number / 1e6):,} MB"
-
-
-# Checkpoints
-
-
-def examine_checkpoint(path: Path, sigma: float | None, data_dir: Path) -> list[Finding]:
-    """Return the findings on the checkpoint at ``path``."""
-    from smoothcert import checkpoint
-
-    try:
-        found = list(foreign(path, checkpoint.read(path)))
-        if found:
-            return found
-        trained = checkpoint.load(path)
-    except UserError as error:
-        return [Finding("error", str(error))]
-    return [*noise(trained, sigma), *origin(trained), *data(trained, data_dir)]
-
-
-def foreign(path: Path, content: Any) -> Findings:
-    """Say how a file that is not ours becomes a checkpoint; raise UserError if it cannot."""
-    from smoothcert import checkpoint, convert
-
-    if isinstance(content, dict) and content.get("format") == checkpoint.FORMAT:
-        return
-    convert.weights(path, content)
-    arch = "" if convert.stated_arch(content) else "--arch, "
-    yield Finding(
-        "error",
-        f"{path} is not a smoothcert checkpoint; smoothcert convert writes one with its weights, "
-        f"given {arch}--dataset, --normalize and --sigma",
-    )
-
-
-def noise(trained: Checkpoint, sigma: float | None) -> Findings:
-    """Warn if the classifier is to be smoothed with other noise than its training's."""
-    own = trained.point.sigma
-    if sigma is not None and sigma != own:
-        yield Finding(
-            "warning",
-            f"trained with noise of sigma {own:g}, which certify, predict and attack smooth with "
-            f"too, and not with {sigma:g}; to smooth with {sigma:g}, train with it",
-        )
-
-
-def origin(trained: Checkpoint) -> Findings:
-    """Note what is not known of a converted classifier; warn if code or torch differ from now."""
-    import torch
-
-    from smoothcert import checkpoint, fingerprint
-
-    point, record = trained.point, trained.provenance
-    if isinstance(point, checkpoint.Conversion):
-        yield Finding(
-            "note",
-            f"converted from {point.converted_from} (sha256 {point.sha256}), normalize "
-            f"{point.normalize}, sigma {point.sigma:g}: as stated at its conversion; nothing in "
-            "the file tells whether that is right, nor what data it was trained on",
-        )
-        return
-    if record.get("code") != fingerprint.of_training(point):
-        yield Finding(
-            "warning",
-            f"trained by other code than the present (smoothcert {record.get('smoothcert')}, "
-            f"commit {record.get('commit')}); train again to compare it with new runs",
-        )
-    if record.get("torch") != str(torch.__version__):
-        yield Finding(
-            "warning",
-            f"trained with torch {record.get('torch')}, not {torch.__version__}, which may round "
-            "otherwise; install that version, or train again, to compare it with new runs",
-        )
-
-
-def data(trained: Checkpoint, data_dir: Path) -> Findings:
-    """Find data that differ from the training's; note data that are not there yet."""
-    name = trained.point.dataset
-    absent = list(_download(name, data_dir, "--data-dir"))
-    if absent:
-        yield from absent
-        return
-    try:
-        trained.refuse_other_data(datasets.load(name, data_dir))
-    except UserError as error:
-        yield Finding("error", str(error))
