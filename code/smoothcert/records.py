@@ -21,8 +21,6 @@ ABSTAIN = -1
 TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
 AGAIN = "certify again, or fetch it again if it is a published log"
 """What to do without a sound table."""
-DESCRIBED = {"point": dict, "protocol": dict, "shard": str, "images": int, "provenance": dict}
-"""What the description tells at least, of published logs too."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 """The columns of the published logs, which come first in ours."""
 
@@ -153,8 +151,8 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         if (folder / TABLE).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
         raise
-    for key, kind in DESCRIBED.items():
-        if not isinstance(description, dict) or not isinstance(description.get(key), kind):
+    for key in ("point", "protocol", "shard", "images", "provenance"):
+        if not isinstance(description, dict) or key not in description:
             raise UserError(f"{folder / DESCRIPTION} does not tell {key}; delete it and {AGAIN}")
     return read_table(folder / TABLE, description["images"]), description
 
@@ -163,8 +161,8 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     """Return the certificates of ``images`` images from a table of ours or a published log.
 
     The columns are at least those of the published logs, ``time`` in seconds, whatever its form.
-    Raises UserError if the file is missing or damaged, if a row tells what no certificate can, or
-    if rows are duplicate or, unless ``partial`` tables are allowed, missing.
+    Raises UserError if the file is missing or damaged or if rows are duplicate or, unless
+    ``partial`` tables are allowed, missing.
     """
     table = _parse(path)
     duplicates = table["idx"][table["idx"].duplicated()]
@@ -204,33 +202,11 @@ def _parse(path: Path) -> pd.DataFrame:
         whole = [
             name for name in COLUMNS if name in table and Certificate.__annotations__[name] == "int"
         ]
-        numbers = table.astype(
+        table = table.astype(
             {**dict.fromkeys(whole, "int64"), "radius": "float64", "time": "float64"}
         )
     except (ValueError, TypeError, AttributeError) as error:
         (torn,) = table[list(PUBLISHED_COLUMNS)].isna().any(axis=1).to_numpy().nonzero()
         where = f"line {torn[0] + 2}" if len(torn) else str(error).splitlines()[0]
         raise UserError(f"{path} has a damaged row ({where}); delete it and {AGAIN}") from error
-    _refuse_impossible(path, numbers, {name: numbers[name] == table[name] for name in whole})
-    return numbers
-
-
-def _refuse_impossible(path: Path, table: pd.DataFrame, sound: dict[str, pd.Series]) -> None:
-    """Raise UserError for the first row that tells what no certificate can.
-
-    ``sound`` tells of some columns in which rows they are sound.
-    """
-    predict, radius = table["predict"], table["radius"]
-    abstained = predict == ABSTAIN
-    sound["predict"] &= predict >= ABSTAIN
-    sound["radius"] = np.isfinite(radius) & (radius >= 0) & ~(abstained & (radius > 0))
-    sound["correct"] &= table["correct"] == (predict == table["label"])
-    if "count" in table:
-        sound["count"] &= (table["count"] >= 0) & (table["count"] <= table["n"])
-    for name, rows in sound.items():
-        if not rows.all():
-            (first, *_) = (~rows).to_numpy().nonzero()[0]
-            raise UserError(
-                f"{path} has an impossible row (line {first + 2}, {name} {table[name][first]:g}); "
-                f"delete it and {AGAIN}"
-            )
+    return table

@@ -50,32 +50,6 @@ def test_incomplete_logs_are_refused_unless_allowed(tmp_path):
         records.read_table(path, images=2, partial=True)
 
 
-@pytest.mark.parametrize(
-    ("row", "what"),
-    [
-        ("0 7 7 nan 1 0.1", "radius nan"),
-        ("0 7 7 inf 1 0.1", "radius inf"),
-        ("0 7 7 -1 1 0.1", "radius -1"),
-        ("0 7 -1 0.2 0 0.1", "radius 0.2"),
-        ("0 7 -2 0 0 0.1", "predict -2"),
-        ("0 7 3.5 0.2 0 0.1", "predict 3"),
-        ("0 7 7 0.2 2 0.1", "correct 2"),
-        ("0 7 3 0.2 1 0.1", "correct 1"),
-        ("0 -1 -1 0 1 0.1", None),
-    ],
-)
-def test_a_row_that_no_certificate_can_have(tmp_path, row, what):
-    path = tmp_path / "log.tsv"
-    path.write_text(
-        LOG.format(radius=1.0, time="0.1") + "\t".join(row.split()).replace("0", "60", 1)
-    )
-    if what is None:
-        records.read_table(path, images=4)
-        return
-    with pytest.raises(UserError, match=rf"impossible row \(line 5, {what}\); delete it and"):
-        records.read_table(path, images=4)
-
-
 def test_a_log_of_other_columns(tmp_path):
     path = tmp_path / "log.tsv"
     path.write_text("idx,label\n1,2\n")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from smoothcert import files, records
 from smoothcert.analysis import metrics
+from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
 
@@ -83,7 +84,9 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     if path.name == records.TABLE and path.with_name(records.DESCRIPTION).exists():
         path = path.parent
     if path.is_file():
-        yield path.name, Side([path], [records.read_table(path, UNLIMITED, partial=True)], None)
+        table = records.read_table(path, UNLIMITED, partial=True)
+        refuse_impossible(path, table)
+        yield path.name, Side([path], [table], None)
         return
     groups = defaultdict(list)
     for table in sorted(path.rglob(records.TABLE)):
@@ -94,6 +97,8 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         raise UserError(f"{path} is no table of certificates, and there is none below it")
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
+        for folder, table in zip(folders, tables, strict=True):
+            refuse_impossible(folder / records.TABLE, table)
         found = [files.read_json(folder / records.DESCRIPTION) for folder in folders]
         settings = [{**one["protocol"], "sigma": one["point"].get("sigma")} for one in found]
         for folder, its in zip(folders, settings, strict=True):

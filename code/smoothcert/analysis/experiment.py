@@ -13,6 +13,7 @@ import pandas as pd
 
 from smoothcert import datasets, files, records
 from smoothcert.analysis.manifest import Manifest, swept
+from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.published import Number
@@ -81,12 +82,13 @@ class Run:
     def read_certificates(self) -> pd.DataFrame:
         """Return the certificates of the protocol's images, sorted by image.
 
-        Raises UserError if a row is missing, duplicate, of an image outside the subset or with a
-        radius that the protocol cannot certify.
+        Raises UserError if a row is missing, duplicate, impossible, of an image outside the subset
+        or with a radius that the protocol cannot certify.
         """
         images = subset(self.point.dataset, self.protocol)
         path = self.certificates / records.TABLE
         table = records.read_table(path, len(images))
+        refuse_impossible(path, table)
         if table["idx"].tolist() != list(images):
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
         cap = modes.of(self.protocol, self.point.sigma).largest_radius(self.point.sigma)

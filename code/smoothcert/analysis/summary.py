@@ -9,6 +9,7 @@ from typing import Any
 from smoothcert import datasets, files, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import TRAINING_LOG, read_training
+from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
@@ -28,6 +29,7 @@ def summarize(certificates: Path) -> str:
     if the certificates or the training log are missing or damaged.
     """
     table, description = records.read(certificates)
+    refuse_impossible(certificates / records.TABLE, table)
     if description["shard"] != "1/1":
         raise UserError(
             f"{certificates} holds shard {description['shard']}: merge the shards first"
