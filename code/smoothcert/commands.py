@@ -32,11 +32,6 @@ def train(point: Point) -> list[str]:
     return options(content | settings)
 
 
-def certify(protocol: Protocol) -> list[str]:
-    """Return the options of `smoothcert certify` for the protocol."""
-    return options(protocol.model_dump())
-
-
-def attack(settings: Attack) -> list[str]:
-    """Return the options of `smoothcert attack` for the settings."""
+def evaluate(settings: Protocol | Attack) -> list[str]:
+    """Return the options of `smoothcert certify` or `smoothcert attack` for its settings."""
     return options(settings.model_dump())

@@ -288,17 +288,16 @@ class TestDifferences:
 
 
 def test_margin():
-    assert verdicts.margin("acr", 1.6) == pytest.approx(0.008)
-    assert verdicts.margin("certified_accuracy", 0.58) == 0.01
-    assert verdicts.margin("acr", 1.6, acr=0.01) == pytest.approx(0.016)
-    assert verdicts.margin("abstention", 0.1, share=0.02) == 0.02
+    assert verdicts.margin("acr", 1.6, 0.005, 0.01) == pytest.approx(0.008)
+    assert verdicts.margin("certified_accuracy", 0.58, 0.005, 0.01) == 0.01
+    assert verdicts.margin("abstention", 0.1, 0.005, 0.02) == 0.02
 
 
 @pytest.mark.parametrize("value", [0.0024, 0.9976])
 def test_the_margin_of_what_is_rare_does_not_forgive_everything(value):
-    assert verdicts.margin("abstention", value) == pytest.approx(0.0012)
+    assert verdicts.margin("abstention", value, 0.005, 0.01) == pytest.approx(0.0012)
     ours, theirs = Sample(abs(value - 0.0066), 0.0006, 3), Sample(value, 0.0017, 5)
-    pair = verdicts.Pair(ours, theirs, verdicts.margin("abstention", value))
+    pair = verdicts.Pair(ours, theirs, verdicts.margin("abstention", value, 0.005, 0.01))
     (verdict,) = verdicts.judge([pair])
     assert verdict.kind is not Kind.REPRODUCED
 

@@ -104,7 +104,7 @@ def train_code(wildcards):
 
 def certify_options(wildcards):
     """Return the protocol's options of `smoothcert certify`."""
-    return commands.certify(PROTOCOLS[wildcards.protocol])
+    return commands.evaluate(PROTOCOLS[wildcards.protocol])
 
 
 def shard_options(wildcards):
@@ -139,7 +139,7 @@ def certify_code(wildcards):
 
 def attack_options(wildcards):
     """Return the options of `smoothcert attack` for the attack."""
-    return commands.attack(ATTACKS[wildcards.attack])
+    return commands.evaluate(ATTACKS[wildcards.attack])
 
 
 def attack_code(wildcards):

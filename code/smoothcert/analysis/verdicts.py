@@ -116,7 +116,7 @@ class Verdict:
     """Images that would settle it at best: if all of the deviation fell as 1 / sqrt(images)."""
 
 
-def margin(metric: str, value: float, acr: float = 0.005, share: float = 0.01) -> float:
+def margin(metric: str, value: float, acr: float, share: float) -> float:
     """Return the margin of reproduction for a published value.
 
     ``acr`` is relative to the published ACR; ``share`` is absolute, 0.01 being a percentage point,

@@ -86,14 +86,14 @@ def outputs(
 
 def run_commands(run: Run) -> list[str]:
     """Return the commands that make the artefacts of a run of ours again, one after another."""
-    model, options = run.folder / "model.pt", commands.certify(run.protocol)
+    model, options = run.folder / "model.pt", commands.evaluate(run.protocol)
     found = [
         command("train", *commands.train(run.point), "--output", run.folder),
         command("certify", model, *options, "--output", run.certificates),
         command("summarize", run.certificates),
     ]
     if run.attacked:
-        attack = commands.attack(run.attack)
+        attack = commands.evaluate(run.attack)
         found.append(command("attack", model, *attack, "--output", run.attacked))
     return found
 
