@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; exit with one line on standard error if the user must mend something."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser(arguments)
+    try:
+        parser = _parser(arguments)
+    except UserError as error:
+        sys.exit(f"smoothcert: {error}")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         method = f" --method {options.method}" if options.command == "train" else ""
@@ -442,7 +445,10 @@ def _output(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_section(command: argparse.ArgumentParser, section: type[Section], title: str) -> None:
-    """Add an option for every field of a settings section, with its description and default."""
+    """Add an option for every field of a settings section, with its description and default.
+
+    Raises UserError if the command has an option of a field's name already.
+    """
     group = command.add_argument_group(f"{title} settings")
     for name, field in section.model_fields.items():
         kind = field.annotation
@@ -450,23 +456,44 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
         several = get_origin(kind) is list
         kind = next((one for one in get_args(kind) if one is not type(None)), kind)
         kind = getattr(kind, "__origin__", kind)  # what Annotated annotates
+        kind = {bool: _truth}.get(kind, kind)
         default = "required" if field.is_required() else f"default: {field.default}"
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=str if choices else kind,
-            choices=choices,
-            nargs="+" if several else None,
-            required=field.is_required(),
-            default=field.default,
-            metavar=None if choices else name.upper().removesuffix("S" if several else ""),
-            help=f"{field.description or ''} ({default})".strip().replace("%", "%%"),
-        )
+        try:
+            group.add_argument(
+                f"--{name.replace('_', '-')}",
+                dest=_dest(section, name),
+                type=type(choices[0]) if choices else kind,
+                choices=choices,
+                nargs="+" if several else None,
+                required=field.is_required(),
+                default=field.default,
+                metavar=None if choices else name.upper().removesuffix("S" if several else ""),
+                help=f"{field.description or ''} ({default})".strip().replace("%", "%%"),
+            )
+        except argparse.ArgumentError as error:
+            raise UserError(
+                f"{title} cannot have a setting {name}, which {command.prog} has already; rename it"
+            ) from error
+
+
+def _dest(section: type[Section], name: str) -> str:
+    """Return where the value of a section's option is kept, apart from all others'."""
+    return f"{section.__module__}.{name}"
+
+
+def _truth(text: str) -> bool:
+    """Return the truth that an option gives, as YAML and Python write it."""
+    known = {"true": True, "false": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return known[text.lower()]
 
 
 def _section(options: argparse.Namespace, section: type[Section]) -> Section:
     """Return the section that the options fill, or raise a UserError that names one."""
     try:
-        return section(**{name: getattr(options, name) for name in section.model_fields})
+        values = {name: getattr(options, _dest(section, name)) for name in section.model_fields}
+        return section(**values)
     except ValidationError as error:
         raise UserError(explain(error, config.SECTIONS)) from error
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -129,9 +131,17 @@ def _entry_type(name: str) -> type[Entry]:
     )
 
 
-AnyEntry = Annotated[
-    reduce(or_, (_entry_type(name) for name in methods.names())), Field(discriminator="method")
-]
+def _entry_types() -> Iterator[type[Entry]]:
+    """Yield the types of the methods whose modules can be loaded.
+
+    One that is just being written stops nothing but an entry that names it.
+    """
+    for name in methods.names():
+        with contextlib.suppress(Exception):
+            yield _entry_type(name)
+
+
+AnyEntry = Annotated[reduce(or_, _entry_types()), Field(discriminator="method")]
 
 
 class Margin(Section):

@@ -41,8 +41,7 @@ def explain(error: ValidationError, sections: Sections) -> str:
     if first["type"] == "union_tag_not_found":
         return f"{place}.method: this key is required"
     if first["type"] == "union_tag_invalid":
-        name = first["ctx"]["tag"]
-        return f"{place}.method: unknown method {name!r}{suggestion(name, methods.names())}"
+        return f"{place}.method: {_not_loaded(first['ctx']['tag'])}"
     value = first["input"]
     if first["type"] in ("model_type", "model_attributes_type", "dict_type", *LISTS):
         several = first["type"] in LISTS
@@ -54,6 +53,17 @@ def explain(error: ValidationError, sections: Sections) -> str:
     if isinstance(value, str | int | float) and first["type"] != "value_error":
         message += f", not {value!r}"
     return f"{place}: {message}" if place else message
+
+
+def _not_loaded(name: str) -> str:
+    """Return why a method is not among those that a configuration may name."""
+    if name not in methods.names():
+        return f"unknown method {name!r}{suggestion(name, methods.names())}"
+    try:
+        methods.load(name)
+    except Exception as error:
+        return f"method {name} cannot be loaded ({type(error).__name__}: {error})"
+    return f"method {name} cannot be configured: its Objective is no Method with sound fields"
 
 
 def _place(location: tuple[str | int, ...]) -> str:

@@ -17,7 +17,6 @@ from smoothcert import __version__, checkpoint, datasets, files, models
 from smoothcert.checkpoint import Conversion
 from smoothcert.errors import UserError
 from smoothcert.progress import say
-from smoothcert.provenance import commit
 
 WEIGHTS = ("state_dict", "net")
 """Keys under which a file holds its weights, unless it is a bare state_dict."""
@@ -48,6 +47,8 @@ def convert(
     content = checkpoint.read(file)
     if output.exists() and output.samefile(file):
         raise UserError(f"{output} would replace the file to convert; name another --output")
+    if output.exists() and not isinstance(checkpoint.load(output).point, Conversion):
+        raise UserError(f"{output} is of a run that was trained here; name another --output")
     state = weights(file, content)
     broken = [key for key, values in state.items() if not values.isfinite().all()]
     if broken:
@@ -70,7 +71,8 @@ def convert(
     classifier = models.build(specification)
     misfit = f"the weights in {file} do not fit a {origin.arch} for {dataset}"
     _fill(classifier.network, state, misfit)
-    checkpoint.save(output, classifier, origin, {"smoothcert": __version__, "commit": commit()})
+    # No commit: the same weights converted again are the same file, whose certificates continue.
+    checkpoint.save(output, classifier, origin, {"smoothcert": __version__})
     say(f"{output}: {origin}")
 
 

@@ -84,14 +84,13 @@ def lock(path: Path) -> TextIO:
     try:
         handle = path.open("a+", encoding="utf-8")
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle.truncate(0)
+        print(f"process {os.getpid()} on {os.uname().nodename}", end="", file=handle, flush=True)
     except BlockingIOError as error:
         handle.seek(0)
         raise UserError(f"{path.parent} is being written by {handle.read()}") from error
     except OSError as error:
         raise UserError(f"cannot lock {path}: {error.strerror}") from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-    handle.flush()
     return handle
 
 

@@ -100,10 +100,19 @@ def _imports(path: Path) -> list[str]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(path, node)
             # ``from package import name`` may import a module or an attribute of the package.
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     return [name for name in found if name.split(".")[0] == "smoothcert"]
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    """Return the module that an import in ``path`` names, also by dots: ``from .base import``."""
+    if not node.level:
+        return node.module
+    package = (PACKAGE.name, *path.relative_to(PACKAGE).parent.parts)
+    return ".".join([*package[: len(package) + 1 - node.level], *filter(None, [node.module])])
 
 
 @cache

@@ -42,7 +42,10 @@ def provenance(device: torch.device, code: str, data: str) -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """Return the source's git commit, with ``+changes`` if files differ from it, or ``unknown``."""
+    """Return the source's git commit, or ``unknown``.
+
+    It ends in ``+changes`` if files differ from it or are not in it, as a new method's.
+    """
     folder = Path(__file__).parent
     git = ["git", "-C", str(folder)]
     try:
@@ -50,7 +53,7 @@ def commit() -> str:
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changes = subprocess.run(  # noqa: S603
-            [*git, "status", "--porcelain", "--untracked-files=no", str(folder)],
+            [*git, "status", "--porcelain", str(folder)],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.CalledProcessError):

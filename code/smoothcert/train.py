@@ -19,7 +19,7 @@ from smoothcert import checkpoint, cuda_graph, datasets, extra, files, fingerpri
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, is_out_of_memory
 from smoothcert.errors import UserError
-from smoothcert.methods.base import Method, Smoothing
+from smoothcert.methods.base import Method, Smoothing, Terms
 from smoothcert.models.classifier import Classifier, has_logits
 from smoothcert.point import Point
 from smoothcert.progress import Progress, say
@@ -223,6 +223,12 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
             steps.append(step(pixels[part], labels[part], factor))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
+    shares = log[:, 2]
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise UserError(
+            f"method {point.method} gives hits of {shares.max().item():g}, which are no share of "
+            "the inputs; methods.base.hit_rate computes it"
+        )
     if not has_logits(state.classifier, device):  # the last step's weights have no loss yet
         raise UserError(
             f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
@@ -252,6 +258,7 @@ def _step(
     bf16 = point.training.precision == "bf16"
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
         terms = point.parameters.loss(state.classifier, inputs, labels, smoothing, point.weight)
+    _refuse_other(terms, point.method)
     loss = terms.classification + terms.regularizer
     state.optimizer.zero_grad()
     (factor * loss).backward()
@@ -269,6 +276,17 @@ def minibatches(images: int, method: Method) -> list[slice]:
     """
     size = images // method.minibatches
     return [slice(size * i, size * (i + 1)) for i in range(method.minibatches) if size]
+
+
+def _refuse_other(terms: object, method: str) -> None:
+    """Raise UserError if a method's loss returned anything but scalar tensors as Terms."""
+    if isinstance(terms, Terms):
+        values = (terms.classification, terms.regularizer, terms.hits)
+        if all(isinstance(value, Tensor) and value.ndim == 0 for value in values):
+            return
+    raise UserError(
+        f"the loss of method {method} must return Terms of three scalar tensors (methods/base.py)"
+    )
 
 
 def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:

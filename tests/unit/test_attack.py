@@ -185,6 +185,22 @@ def test_a_finished_attack_has_nothing_to_do_and_is_not_replaced(model, data, tm
     pd.testing.assert_frame_equal(first, pd.read_csv(tmp_path / "a" / "attacked.tsv", sep="\t"))
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], "whole rows for each of 8 images"),
+        (lambda text: text[:-12], "whole rows for each of 8 images"),
+        (lambda text: text.replace("predict", "answer"), "is damaged"),
+    ],
+)
+def test_a_damaged_table_is_not_called_finished(model, data, tmp_path, damage, message):
+    run(model, data, tmp_path / "a")
+    path = tmp_path / "a" / "attacked.tsv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=rf"attacked\.tsv is damaged.*{message}|{message}"):
+        run(model, data, tmp_path / "a")
+
+
 def test_nothing_leaves_the_ball_and_wrong_images_stay_as_they_are(model, data, tmp_path):
     table, _ = run(model, data, tmp_path / "a")
     wrong = np.isin(np.arange(8), WRONG)

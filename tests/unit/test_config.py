@@ -2,6 +2,9 @@
 
 import copy
 import dataclasses
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,31 @@ def test_the_resolved_configuration_reads_back_as_itself():
 def test_sigmas_have_two_decimals(hundredths):
     sigma = hundredths / 100
     assert f"sigma-{sigma:.2f}" in str(runs(sigmas=[sigma])[0].point.folder)
+
+
+def test_a_method_that_cannot_be_loaded_stops_nothing_but_its_own_use(tmp_path):
+    """Whoever writes one goes on working with the others."""
+    package = tmp_path / "smoothcert"
+    shutil.copytree(Path(config.__file__).parent, package)
+    for name, text in {"torn": "def f(:", "lost": "import nothere", "helper": "X = 1"}.items():
+        (package / "methods" / f"{name}.py").write_text(text)
+    script = (
+        "import sys, yaml; from smoothcert import config\n"
+        "for method in ['gaussian', 'torn', 'lost', 'helper']:\n"
+        "    content = yaml.safe_load(sys.argv[1])\n"
+        "    content['experiments'][0]['methods'] = [{'method': method}]\n"
+        "    try: print('fine', config.read(content).experiments[0].methods[0].method)\n"
+        "    except ValueError as error: print(error)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script, yaml.safe_dump(BASE)],
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""}, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert found[0] == "fine gaussian"
+    assert "methods[0].method: method torn cannot be loaded (SyntaxError: " in found[1]
+    assert "method lost cannot be loaded (ModuleNotFoundError: No module named" in found[2]
+    assert "helper.py has no class Objective" in found[3]
+    assert len(found) == 4
 
 
 def test_a_file_stands_for_its_experiments(tmp_path):

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from smoothcert import checkpoint, cli, datasets, models, records
+from smoothcert import checkpoint, cli, datasets, methods, models, records
+from smoothcert.point import Point
+from smoothcert.settings import Training
 
 CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -272,3 +274,23 @@ def test_what_is_refused(tmp_path, monkeypatch, capsys, content, changes, messag
         assert message in refusal.value.code
         assert "\n" not in refusal.value.code
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_same_weights_are_converted_to_the_same_file(tmp_path):
+    files = [
+        (run(tmp_path / name, LENET, *options("mnist"), "--arch=lenet").path.read_bytes())
+        for name in "ab"
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_trained_model_is_not_replaced(tmp_path):
+    path = tmp_path / "ours" / "model.pt"
+    trained = Point("mnist", "lenet", "gaussian", 0.5, 0, 0, Training(), methods.load("gaussian")())
+    checkpoint.save(
+        path, models.build(models.Specification("lenet", 1, 28, 10, (0,), (1,))), trained, {}
+    )
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match="is of a run that was trained here; name another"):
+        run(tmp_path, LENET, *options("mnist"), "--arch=lenet")
+    assert path.read_bytes() == before

@@ -89,6 +89,18 @@ def test_a_loss_concerns_its_method_alone(stages):
     }
 
 
+def test_a_relative_import_is_followed(stages):
+    for name in ("methods/more", "methods/also", "further"):
+        (module.PACKAGE / f"{name}.py").write_text("A = 1\n")
+    lines = "from . import more\nfrom .also import A\nfrom ..further import A as B\n"
+    base = "from smoothcert.methods.base import"
+    assert stages("methods/gaussian.py", base, lines + base) == {"train gaussian", "train lenet"}
+    for name in ("methods/more", "methods/also", "further"):
+        before = module.fingerprint("smoothcert.methods.gaussian")
+        stages(f"{name}.py", "A = 1", "A = 2")
+        assert module.fingerprint("smoothcert.methods.gaussian") != before
+
+
 def test_an_architecture_concerns_its_own_runs(stages):
     assert stages("models/lenet.py", "functional.relu(", "functional.gelu(") == {"train lenet"}
 

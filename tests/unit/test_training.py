@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -242,6 +243,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
     kept = checkpoint.read(tmp_path / "resume.pt")
     assert len(kept["rows"]) == 1
     assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda terms: terms.classification, "loss of method gaussian must return Terms of three"),
+        (lambda terms: replace(terms, regularizer=0.0), "must return Terms of three scalar"),
+        (lambda terms: replace(terms, hits=terms.hits.expand(2)), "must return Terms of three"),
+        (lambda terms: replace(terms, hits=terms.hits * torch.nan), "gives hits of nan, which are"),
+        (lambda terms: replace(terms, hits=terms.hits + 40), "gives hits of 4.*no share"),
+    ],
+)
+def test_what_a_loss_must_not_return(digits, tmp_path, monkeypatch, change, message):
+    objective = methods.load("gaussian")
+    loss = objective.loss
+    monkeypatch.setattr(objective, "loss", lambda *given: change(loss(*given)))
+    with pytest.raises(UserError, match=message):
+        train.train(point(), digits, tmp_path, CPU)
 
 
 def test_weights_that_give_no_logits_are_not_kept(digits, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from smoothcert import growing
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset
 from smoothcert.device import describe
+from smoothcert.errors import UserError
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import Progress, say
 from smoothcert.smoothing import evaluation
@@ -94,10 +95,12 @@ class Answers(ABC):
         description = evaluation.describe(
             type(self).__module__, checkpoint, data, settings, arithmetic, self.device
         )
-        if growing.is_finished(folder / f"{self.name}.tsv", description):
+        indices = settings.indices(len(data.test_labels))
+        table = folder / f"{self.name}.tsv"
+        if growing.is_finished(table, description):
+            self._refuse_damaged(table, indices)
             say(f"{folder} holds these answers already")
             return
-        indices = settings.indices(len(data.test_labels))
         with GrowingTable(folder, self.name, self.columns, description, self.per_image) as table:
             say(f"{self.doing} {checkpoint.point} on {describe(self.device)}, {sampler}")
             written, counts = pd.read_csv(table.path, sep="\t"), Counter()
@@ -119,6 +122,20 @@ class Answers(ABC):
             for what, hits in counts.items():
                 outcome |= Share.of(hits, done).content(what)
             table.finish(**outcome)
+
+    def _refuse_damaged(self, table: Path, indices: range) -> None:
+        """Raise UserError unless a finished table has the rows of all images."""
+        try:
+            rows = pd.read_csv(table, sep="\t", usecols=list(self.columns))
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{table} is damaged ({reason}); delete it and start again") from error
+        whole = rows["idx"].tolist() == [i for i in indices for _ in range(self.per_image)]
+        if not whole or rows.isna().any(axis=None):
+            raise UserError(
+                f"{table} is damaged: it has not {self.per_image} whole rows for each of "
+                f"{len(indices)} images; delete it and start again"
+            )
 
 
 def _words(counts: Counter[str], images: int) -> str:
