@@ -191,7 +191,7 @@ def _certify(options: argparse.Namespace) -> None:
 
     protocol, shard = _section(options, Protocol), Shard.read(options.shard)
     trained, data, device = _opened(options)
-    certify(trained, data, protocol, options.output, device, shard)
+    certify(trained, data, protocol, options.output, device, shard, options.replace)
 
 
 def _predict_options(command: argparse.ArgumentParser) -> None:
@@ -204,7 +204,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     settings = _section(options, Prediction)
     trained, data, device = _opened(options)
-    Predictions(trained, data, settings, device).write(options.output)
+    Predictions(trained, data, settings, device).write(options.output, options.replace)
 
 
 def _attack_options(command: argparse.ArgumentParser) -> None:
@@ -217,7 +217,7 @@ def _attack(options: argparse.Namespace) -> None:
 
     settings = _section(options, Attack)
     trained, data, device = _opened(options)
-    Attacked(trained, data, settings, device).write(options.output)
+    Attacked(trained, data, settings, device).write(options.output, options.replace)
 
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
@@ -411,6 +411,12 @@ def _model(command: argparse.ArgumentParser, section: type[Section], title: str)
     _add_section(command, section, title)
     _data_dir(command)
     _machine(command)
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace a finished table of other weights, settings, code or devices, or a damaged "
+        "one; it stays until the new one is finished",
+    )
 
 
 def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.device]:

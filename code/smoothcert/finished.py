@@ -38,7 +38,7 @@ def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
     runs, missing, unattacked = [], [], []
     for run in manifest["runs"]:
         kept = {key: run[key] for key in ("label", "point", "folder")}
-        if not (run["log"] or (Path(run["certificates"]) / "certificates.tsv").exists()):
+        if not (run["log"] or _is_certified(run)):
             missing.append({**kept, "reason": _reason(run)})
         elif run["attacked"] and (reason := _unattacked(run)):
             unattacked.append({**kept, "folder": run["attacked"], "reason": reason})
@@ -61,6 +61,16 @@ def _unattacked(run: Mapping[str, Any]) -> str | None:
         for path in (folder / "attacked.json", certificates / "certificates.json")
     ]
     return None if weights[0] == weights[1] else "attack on other weights than the certificates"
+
+
+def _is_certified(run: Mapping[str, Any]) -> bool:
+    """Return whether a run has the certificates of its present weights."""
+    model, certificates = Path(run["folder"], "model.pt"), Path(run["certificates"])
+    if not (certificates / "certificates.tsv").exists():
+        return False
+    # A report needs no weights: they may be gone.
+    described = files.read_json(certificates / "certificates.json").get("model", {}).get("sha256")
+    return not model.exists() or files.sha256(model) == described
 
 
 def _reason(run: Mapping[str, Any]) -> str:

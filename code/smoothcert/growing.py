@@ -117,18 +117,21 @@ class GrowingTable:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
 
-def is_finished(table: Path, description: dict[str, Any]) -> bool:
+def is_finished(table: Path, description: dict[str, Any], replace: bool = False) -> bool:
     """Return whether ``table`` is there, and the one that the description tells of.
 
-    Raises UserError if it is that of other weights, settings or devices.
+    Raises UserError if it is that of other weights, settings or devices, unless they are to be
+    replaced.
     """
     if not table.exists():
         return False
     if _is_of(table.with_suffix(".json"), description):
         return True
+    if replace:
+        return False
     raise UserError(
         f"{table} is of other weights, settings, code or devices; choose another folder, or "
-        "delete it"
+        "replace it by --replace"
     )
 
 

@@ -116,14 +116,20 @@ class PartialTable(GrowingTable):
         self._abstentions += predict == ABSTAIN
 
 
-def is_finished(folder: Path, description: dict[str, Any]) -> bool:
+def is_finished(folder: Path, description: dict[str, Any], replace: bool = False) -> bool:
     """Return whether ``folder`` holds the finished table that the description tells of.
 
-    Raises UserError if it holds a damaged one, or that of other weights, settings or devices.
+    Raises UserError if it holds a damaged one, or that of other weights, settings or devices,
+    unless it is to be replaced.
     """
     if (folder / TABLE).exists():
-        read(folder)
-    return growing.is_finished(folder / TABLE, description)
+        try:
+            read(folder)
+        except UserError:
+            if replace:
+                return False
+            raise
+    return growing.is_finished(folder / TABLE, description, replace)
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:

@@ -20,7 +20,12 @@ def manifest(tmp_path, monkeypatch) -> dict:
     path = write_experiment(tmp_path, sigmas=[0.5], seeds=[0, 1])
     content = files.read_json(path)
     for run in content["runs"]:
-        Path(run["folder"], "model.pt").touch()
+        model = Path(run["folder"], "model.pt")
+        model.touch()
+        about = certificates(run).with_suffix(".json")
+        description = files.read_json(about)
+        description["model"]["sha256"] = files.sha256(model)
+        files.write_json(about, description)
     return content
 
 
@@ -57,6 +62,14 @@ def test_reason_tells_how_far_a_run_came(manifest):
     assert reason(manifest) == "RuntimeError: out of memory"
     log.write_text("epoch 3/90  loss 1.2\n")
     assert reason(manifest) == "training not finished"
+
+
+def test_certificates_of_other_weights_do_not_count(manifest):
+    model = Path(manifest["runs"][0]["folder"], "model.pt")
+    model.write_bytes(b"trained again")
+    assert reason(manifest) == "trained, certification not begun"
+    model.unlink()
+    assert finished.manifests([manifest])["synthetic"]["missing"] == []
 
 
 def test_reason_tells_how_far_shards_came(manifest):

@@ -250,6 +250,37 @@ def test_shards_give_the_same_certificates_in_parallel_jobs(finished):
     assert "took over 4 rows" not in log.read_text()
 
 
+def test_what_a_job_finds_sound_is_not_made_again(finished):
+    """As where nothing but times changed, after a copy."""
+    (run, *_) = finished.manifest("tiny")["runs"]
+    folder, certified, attacked = (
+        finished.folder / run[key] for key in ("folder", "certificates", "attacked")
+    )
+    paths = [folder / "model.pt", certified / "certificates.tsv", attacked / "attacked.tsv"]
+    before = [path.read_bytes() for path in paths]
+    force = ("--forcerun", "train", "certify", "attack")
+    result = finished.snakemake("--configfile", "config/tiny.yaml", *force)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for log in (folder / "train.log", certified / "certify.log", attacked / "attack.log"):
+        assert " already" in log.read_text()
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_damaged_model_takes_no_certificates_with_it(finished):
+    (run, *_) = finished.manifest("tiny")["runs"]
+    model = finished.folder / run["folder"] / "model.pt"
+    table = finished.folder / run["certificates"] / "certificates.tsv"
+    whole, before = model.read_bytes(), table.read_bytes()
+    model.write_bytes(whole[:-1000])
+    result = finished.snakemake("--configfile", "config/tiny.yaml")
+    assert result.returncode != 0
+    assert table.read_bytes() == before
+    model.write_bytes(whole)
+    result = finished.snakemake("--configfile", "config/tiny.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert table.read_bytes() == before
+
+
 def certificates(path):
     """Return the cells without the column of seconds."""
     rows = [line.split("\t") for line in path.read_text().splitlines()]

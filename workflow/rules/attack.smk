@@ -1,5 +1,6 @@
 # Needs a run's model; gives PREDICT's answers under attack. Rows of a killed job survive in an
-# undeclared file beside them, and the next try continues after the last.
+# undeclared file beside them, and the next try continues after the last. Finished ones are not
+# deleted before their job, which finds them sound or replaces them.
 
 
 rule attack:
@@ -7,8 +8,8 @@ rule attack:
     input:
         model="results/{run}/model.pt",
     output:
-        table="results/{run}/{attack}/attacked.tsv",
-        description="results/{run}/{attack}/attacked.json",
+        table=update("results/{run}/{attack}/attacked.tsv"),
+        description=update("results/{run}/{attack}/attacked.json"),
     log:
         "results/{run}/{attack}/attack.log",
     benchmark:
@@ -29,4 +30,4 @@ rule attack:
         "Attack {wildcards.run}, {wildcards.attack}"
     shell:
         "python -m smoothcert attack {input.model:q} {params.options:q} {params.machine:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --replace --output {params.folder:q} > {log:q} 2>&1"

@@ -1,6 +1,7 @@
 # Needs a run's model; gives its certificates under one protocol. Rows of a killed job survive in
-# an undeclared file beside them, and the next try continues after the last. With several shards,
-# a job certifies each part of the images, and their tables are merged.
+# an undeclared file beside them, and the next try continues after the last. Finished certificates
+# are not deleted before their job, which finds them sound or replaces them. With several shards, a
+# job certifies each part of the images, and their tables are merged.
 
 
 rule certify:
@@ -8,8 +9,8 @@ rule certify:
     input:
         model="results/{run}/model.pt",
     output:
-        table="results/{run}/{protocol}/certificates.tsv",
-        description="results/{run}/{protocol}/certificates.json",
+        table=update("results/{run}/{protocol}/certificates.tsv"),
+        description=update("results/{run}/{protocol}/certificates.json"),
     log:
         "results/{run}/{protocol}/certify.log",
     benchmark:
@@ -30,7 +31,7 @@ rule certify:
         "Certify {wildcards.run}, {wildcards.protocol}"
     shell:
         "python -m smoothcert certify {input.model:q} {params.options:q} {params.machine:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --replace --output {params.folder:q} > {log:q} 2>&1"
 
 
 use rule certify as certify_shard with:

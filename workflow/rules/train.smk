@@ -1,6 +1,7 @@
 # Needs the data set's record; gives each run's model.pt and train.tsv. A failed or killed job
 # leaves resume.pt beside them, which Snakemake does not know and hence does not delete; the next
-# try continues from it.
+# try continues from it. A finished model is not deleted before its job, which finds that nothing has
+# changed or trains it anew.
 
 
 rule train:
@@ -9,8 +10,8 @@ rule train:
         run_data,
         run_files,
     output:
-        model="results/{run}/model.pt",
-        epochs="results/{run}/train.tsv",
+        model=update("results/{run}/model.pt"),
+        epochs=update("results/{run}/train.tsv"),
     log:
         "results/{run}/train.log",
     benchmark:

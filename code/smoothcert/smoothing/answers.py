@@ -78,16 +78,17 @@ class Answers(ABC):
         """Return what makes the answers beside the sampler."""
         return {}
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, replace: bool = False) -> None:
         """Write the table and its description into ``folder``.
 
         Rows are written as they come; a killed call continues after its last whole image, provided
         that weights, settings, data, code, back end, precision and kind of device are the same.
-        Where ``folder`` holds these very answers already, nothing is done.
+        Where ``folder`` holds these very answers already, nothing is done. Where it holds others
+        that are to be replaced, they stay until these are finished.
 
-        Raises UserError if ``folder`` holds others, if the subset reaches beyond the test images,
-        if the classifier was trained on another version of the data, or if another process is
-        writing the same table.
+        Raises UserError if ``folder`` holds others that are not to be replaced, if the subset
+        reaches beyond the test images, if the classifier was trained on another version of the
+        data, or if another process is writing the same table.
         """
         checkpoint, data, settings = self.checkpoint, self.data, self.settings
         sampler = evaluation.sampler_of(checkpoint, settings, self.device)
@@ -97,10 +98,13 @@ class Answers(ABC):
         )
         indices = settings.indices(len(data.test_labels))
         table = folder / f"{self.name}.tsv"
-        if growing.is_finished(table, description):
-            self._refuse_damaged(table, indices)
-            say(f"{folder} holds these answers already")
-            return
+        if growing.is_finished(table, description, replace):
+            fault = self._fault(table, indices)
+            if not fault:
+                say(f"{folder} holds these answers already")
+                return
+            if not replace:
+                raise UserError(f"{table} is damaged ({fault}); replace it by --replace")
         with GrowingTable(folder, self.name, self.columns, description, self.per_image) as table:
             say(f"{self.doing} {checkpoint.point} on {describe(self.device)}, {sampler}")
             written, counts = pd.read_csv(table.path, sep="\t"), Counter()
@@ -123,19 +127,16 @@ class Answers(ABC):
                 outcome |= Share.of(hits, done).content(what)
             table.finish(**outcome)
 
-    def _refuse_damaged(self, table: Path, indices: range) -> None:
-        """Raise UserError unless a finished table has the rows of all images."""
+    def _fault(self, table: Path, indices: range) -> str | None:
+        """Return why a finished table cannot be used, if so."""
         try:
             rows = pd.read_csv(table, sep="\t", usecols=list(self.columns))
         except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{table} is damaged ({reason}); delete it and start again") from error
+            return str(error).splitlines()[0]
         whole = rows["idx"].tolist() == [i for i in indices for _ in range(self.per_image)]
-        if not whole or rows.isna().any(axis=None):
-            raise UserError(
-                f"{table} is damaged: it has not {self.per_image} whole rows for each of "
-                f"{len(indices)} images; delete it and start again"
-            )
+        if whole and not rows.isna().any(axis=None):
+            return None
+        return f"it has not {self.per_image} whole rows for each of {len(indices)} images"
 
 
 def _words(counts: Counter[str], images: int) -> str:

@@ -32,6 +32,7 @@ def certify(
     folder: Path,
     device: torch.device,
     shard: Shard = WHOLE,
+    replace: bool = False,
 ) -> None:
     """Certify the protocol's images; write ``certificates.tsv`` and ``.json`` into ``folder``.
 
@@ -39,11 +40,12 @@ def certify(
     come; a killed call continues after its last whole row, and rows of other subsets below the
     model's folder are taken over, provided that weights, protocol, data, code, back end,
     precision and kind of device are the same. Of several shards, only this one is certified.
-    Where ``folder`` holds these very certificates already, nothing is done.
+    Where ``folder`` holds these very certificates already, nothing is done. Where it holds others
+    that are to be replaced, they stay until these are finished.
 
-    Raises UserError if ``folder`` holds others, if the subset reaches beyond the test images, if
-    mode radius can never certify its radius, if the classifier was trained on another version of
-    the data, or if another process is writing the same table.
+    Raises UserError if ``folder`` holds others that are not to be replaced, if the subset reaches
+    beyond the test images, if mode radius can never certify its radius, if the classifier was
+    trained on another version of the data, or if another process is writing the same table.
     """
     point = checkpoint.point
     mode = modes.of(protocol, point.sigma)
@@ -58,7 +60,7 @@ def certify(
         __name__, checkpoint, data, protocol, sampler.evaluation, device, shard
     )
     indices = shard.of(protocol.indices(len(data.test_labels)))
-    if records.is_finished(folder, description):
+    if records.is_finished(folder, description, replace):
         say(f"{folder} holds these certificates already")
         return
     with PartialTable(folder, description) as table:

@@ -25,8 +25,9 @@ def table(results: Results) -> Table:
         [
             "Time on one device, as the training logs and the certificates tell it, without "
             "starting up and reading data. ± is the sample standard deviation over the runs, of "
-            "all noise levels and seeds. Peak memory is the largest of any of their jobs, without "
-            "the GPU's own, as Snakemake's benchmark files tell it; a dash where there is none.",
+            "all noise levels and seeds. Peak memory is the largest of any of their jobs' last "
+            "tries, without the GPU's own, as Snakemake's benchmark files tell it; a dash where "
+            "there is none.",
         ],
         [_block(results, stage, lines) for stage, lines in stages.items()],
         pd.DataFrame(
