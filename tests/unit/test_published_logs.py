@@ -95,7 +95,9 @@ class TestImport:
         before = acr()
         table = log(11)
         table["radius"] *= 0.5
-        table.loc[: IMAGES // 2, "correct"] = 0
+        wrong = table.index <= IMAGES // 2
+        table.loc[wrong, "predict"] = (table["label"] + 1) % 10
+        table.loc[wrong, "correct"] = 0
         write(table, logs, 11)
         with pytest.raises(UserError, match=r"not of sigma 0\.25: its largest radius is 0\.476"):
             acr()

@@ -27,6 +27,9 @@ from smoothcert.errors import UserError
 from smoothcert.records import DESCRIPTION, PUBLISHED_COLUMNS, TABLE
 from smoothcert.report import charts, template
 from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
+from smoothcert.settings import Training
+from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.settings import Attack
 
 HOSTILE = "<script>alert(1)</script>"
 FOLDER = Path("reports/synthetic")
@@ -232,12 +235,13 @@ def test_commands_make_the_artefacts_again(page):
             run.point.seed,
             run.point.weight,
         )
-        assert train.epochs == 5
+        assert cli._section(train, Training).epochs == 5
         assert certify.model == run.folder / "model.pt"
-        assert certify.n == 10_000
+        assert cli._section(certify, Protocol).n == 10_000
         assert certify.output == summarize.certificates == run.certificates
         assert attack.model == certify.model
-        assert attack.epsilons == sorted(ATTACK["attack"]["epsilons"])
+        wanted = sorted(ATTACK["attack"]["epsilons"])
+        assert cli._section(attack, Attack).epsilons == wanted
         assert attack.output == run.attacked
 
 

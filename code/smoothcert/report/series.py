@@ -28,7 +28,8 @@ AT_CAP, ABSTAINED, WRONG = "At the cap", "Abstained", "Wrong class"
 NOT_CERTIFIED = "Abstained or wrong"
 """What mode evaluate, which does not tell them apart, leaves of the two."""
 
-SHARE_DIGITS = 5
+SHARE_DIGITS = 6
+"""Of shares, which are shown in percent with two decimals: rounding twice should not show."""
 LEVELS = 2**16 - 1
 """Of a radius between 0 and the largest, as the explorer has it."""
 SPREAD_LEVELS = 2**8 - 1
