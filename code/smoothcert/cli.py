@@ -462,7 +462,7 @@ def _add_section(command: argparse.ArgumentParser, section: type[Section], title
         several = get_origin(kind) is list
         kind = next((one for one in get_args(kind) if one is not type(None)), kind)
         kind = getattr(kind, "__origin__", kind)  # what Annotated annotates
-        kind = {bool: _truth}.get(kind, kind)
+        kind = _truth if kind is bool else kind
         default = "required" if field.is_required() else f"default: {field.default}"
         try:
             group.add_argument(

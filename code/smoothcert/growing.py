@@ -131,7 +131,7 @@ def is_finished(table: Path, description: dict[str, Any], replace: bool = False)
         return False
     raise UserError(
         f"{table} is of other weights, settings, code or devices; choose another folder, or "
-        "replace it by --replace"
+        "delete it (certify, predict and attack do so with --replace)"
     )
 
 

@@ -14,6 +14,7 @@ from smoothcert.point import Point
 
 if TYPE_CHECKING:
     from smoothcert.config import Config, Entry, Experiment
+    from smoothcert.smoothing.settings import Attack
 
 RESULTS = "results"
 """Folder of all runs, in the workflow's working folder."""
@@ -45,7 +46,7 @@ def resolved(settings: Config, experiment: Experiment) -> Iterator[Run]:
     of another arch or, unless init_head is new, number of classes.
     """
     for entry, point in _points(experiment):
-        yield _run(experiment, entry, _started(settings, experiment, entry, point, ()))
+        yield _run(experiment, entry, _started(settings, experiment, entry, point))
 
 
 def points(settings: Config) -> list[Point]:
@@ -88,7 +89,7 @@ def manifest(settings: Config, experiment: Experiment) -> dict[str, Any]:
         "protocol": experiment.certification.model_dump(mode="json"),
         "attack": attack.model_dump(mode="json") if attack else None,
         "configuration": experiment.model_dump(mode="json"),
-        "runs": [_listed(experiment, run) for run in resolved(settings, experiment)],
+        "runs": [_listed(experiment, attack, run) for run in resolved(settings, experiment)],
         "published": list(_published(experiment)),
         # What a report on the finished runs alone leaves out; see ``finished``.
         "missing": [],
@@ -129,7 +130,7 @@ def _started(
     experiment: Experiment,
     entry: Entry,
     point: Point,
-    followers: tuple[str, ...],
+    followers: tuple[str, ...] = (),
 ) -> Point:
     """Return the entry's point with the file that it starts from.
 
@@ -141,20 +142,26 @@ def _started(
     name = f"{experiment.name}/{entry.title}"
     if name in followers:
         raise UserError(f"init_from leads in a circle: {' -> '.join((*followers, name))}")
-    source = _source(settings, experiment, entry, point, (*followers, name))
+    place = f"experiment {experiment.name}, {entry.title}: init_from {start!r}"
+    named = _named(settings, start, point, place)
+    source = _started(settings, *named, (*followers, name))
+    if source.arch != experiment.arch:
+        raise UserError(f"{place} is a {source.arch}, not a {experiment.arch}")
+    classes = [datasets.describe(one.dataset).classes for one in (source, experiment)]
+    if classes[0] != classes[1] and entry.training.init_head == "kept":
+        raise UserError(
+            f"{place} tells {classes[0]} classes apart, not {classes[1]}; set init_head to new"
+        )
     return replace(point, training=point.training.model_copy(update={"init_from": _model(source)}))
 
 
-def _source(
-    settings: Config,
-    experiment: Experiment,
-    entry: Entry,
-    point: Point,
-    followers: tuple[str, ...],
-) -> Point:
-    """Return the point that the entry's init_from names."""
-    start = entry.training.init_from
-    place = f"experiment {experiment.name}, {entry.title}: init_from {start!r}"
+def _named(
+    settings: Config, start: str, point: Point, place: str
+) -> tuple[Experiment, Entry, Point]:
+    """Return the run ``start``, as EXPERIMENT/LABEL, that goes with ``point``, as it is written.
+
+    Raises UserError, which begins with ``place``, if there is none or several.
+    """
     experiments = {one.name: one for one in settings.experiments}
     names = [f"{one.name}/{e.title}" for one in settings.experiments for e in one.methods]
     if start not in names:
@@ -164,46 +171,37 @@ def _source(
         )
     name, _, label = start.partition("/")
     found = [
-        (other, its)
-        for other, its in _points(experiments[name])
-        if other.title == label
-        and not other.logs
+        (experiments[name], entry, its)
+        for entry, its in _points(experiments[name])
+        if entry.title == label
+        and not entry.logs
         and (its.sigma, its.seed) == (point.sigma, point.seed)
-        and (len(other.lambdas) == 1 or its.weight == point.weight)
+        and (len(entry.lambdas) == 1 or its.weight == point.weight)
     ]
     if len(found) != 1:
         raise UserError(
             f"{place} has {'no run' if not found else 'several runs'} with sigma {point.sigma:g}, "
             f"seed {point.seed} and lambda {point.weight:g}"
         )
-    source = _started(settings, experiments[name], *found[0], followers)
-    if source.arch != experiment.arch:
-        raise UserError(f"{place} is a {source.arch}, not a {experiment.arch}")
-    classes = [datasets.describe(one.dataset).classes for one in (source, experiment)]
-    if classes[0] != classes[1] and entry.training.init_head == "kept":
-        raise UserError(
-            f"{place} tells {classes[0]} classes apart, not {classes[1]}; set init_head to new"
-        )
-    return source
+    return found[0]
 
 
 def _model(point: Point) -> str:
     return f"{RESULTS}/{point.folder}/model.pt"
 
 
-def _listed(experiment: Experiment, run: Run) -> dict[str, Any]:
+def _listed(experiment: Experiment, attack: Attack | None, run: Run) -> dict[str, Any]:
     """Return what a manifest says of a run."""
     # Imported logs lie beside the trained runs.
     below = f"published-logs/{experiment.name}/" if run.log else ""
     folder = f"{RESULTS}/{below}{run.point.folder}"
-    attack = None if run.log else experiment.attacking
     return {
         "label": run.label,
         "family": run.family,
         "point": run.point.content,
         "folder": folder,
         "certificates": f"{folder}/{experiment.certification.folder}",
-        "attacked": f"{folder}/{attack.folder}" if attack else None,
+        "attacked": f"{folder}/{attack.folder}" if attack and not run.log else None,
         "log": run.log,
         "unpublished": list(run.unpublished),
     }

@@ -223,12 +223,7 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
             steps.append(step(pixels[part], labels[part], factor))
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
-    shares = log[:, 2]
-    if not ((shares >= 0) & (shares <= 1)).all():
-        raise UserError(
-            f"method {point.method} gives hits of {shares.max().item():g}, which are no share of "
-            "the inputs; methods.base.hit_rate computes it"
-        )
+    _refuse_no_share(log[:, 2], point.method)
     if not has_logits(state.classifier, device):  # the last step's weights have no loss yet
         raise UserError(
             f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
@@ -287,6 +282,15 @@ def _refuse_other(terms: object, method: str) -> None:
     raise UserError(
         f"the loss of method {method} must return Terms of three scalar tensors (methods/base.py)"
     )
+
+
+def _refuse_no_share(hits: Tensor, method: str) -> None:
+    bad = hits[~((hits >= 0) & (hits <= 1))]
+    if len(bad):
+        raise UserError(
+            f"method {method} gives hits of {bad[0].item():g}, which are no share of the inputs; "
+            "methods.base.hit_rate computes it"
+        )
 
 
 def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:
