@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from smoothcert import config, datasets, files, records, runs
 from smoothcert.analysis.tables import write_tables
 from smoothcert.point import Point
+from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 from smoothcert.settings import Training
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import certified_radius
@@ -126,9 +127,9 @@ def write_run(
     files.write_text(folder / "train.tsv", log.to_csv(sep="\t", index=False))
     images = datasets.describe(point.dataset).test_images
     table = certificate_table(protocol.indices(images), point.sigma, protocol, strength, rng)
-    files.write_text(certificates / records.TABLE, table.to_csv(sep="\t", index=False))
+    files.write_text(certificates / CERTIFICATES, table.to_csv(sep="\t", index=False))
     files.write_json(
-        certificates / records.DESCRIPTION,
+        certificates / CERTIFICATES_DESCRIPTION,
         {
             "point": point.content,
             "protocol": protocol.model_dump(mode="json"),
@@ -146,7 +147,7 @@ def write_run(
 def write_attacked(folder: Path, certificates: Path, point: Point, attack: Attack) -> None:
     """Write the answers under an attack that breaks an image somewhat beyond its radius."""
     rng = np.random.default_rng(point.seed)
-    table = pd.read_csv(certificates / records.TABLE, sep="\t")
+    table = pd.read_csv(certificates / CERTIFICATES, sep="\t")
     clean = np.where(rng.random(len(table)) < 0.95, table["top"], records.ABSTAIN)
     clean = np.where(table["correct"], table["label"], clean)
     breaks_at = table["radius"] * rng.uniform(1, 1.6, len(table)) + 1e-6
@@ -158,7 +159,7 @@ def write_attacked(folder: Path, certificates: Path, point: Point, attack: Attac
         parts.append(pd.DataFrame({**columns, "predict": answer, "correct": right.astype(int)}))
     rows = pd.concat(parts).sort_values("idx", kind="stable")
     files.write_text(folder / "attacked.tsv", rows.to_csv(sep="\t", index=False))
-    about = files.read_json(certificates / records.DESCRIPTION)
+    about = files.read_json(certificates / CERTIFICATES_DESCRIPTION)
     about["protocol"] = attack.model_dump(mode="json")
     files.write_json(folder / "attacked.json", about)
 

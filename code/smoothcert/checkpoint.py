@@ -17,6 +17,7 @@ from smoothcert.datasets import Dataset
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
+from smoothcert.run_files import MODEL
 from smoothcert.settings import reason
 
 FORMAT = "smoothcert-model-1"
@@ -159,9 +160,7 @@ def read(path: Path) -> Any:
             "state_dict alone"
         ) from error
     except IsADirectoryError as error:
-        raise UserError(
-            f"{path} is a folder; name the file in it, as {path / 'model.pt'}"
-        ) from error
+        raise UserError(f"{path} is a folder; name the file in it, as {path / MODEL}") from error
     except PermissionError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged file makes the unpickler raise many kinds

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from smoothcert import datasets, models, runs
 from smoothcert.config import Config
 from smoothcert.point import Point
+from smoothcert.run_files import ATTACKED, CERTIFICATES, MODEL
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
-from smoothcert.smoothing.settings import ATTACKED, Attack
+from smoothcert.smoothing.settings import Attack
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from smoothcert.stopwatch import TrainingImage, Vote
 
 
-MADE = {"train": "model.pt", "certify": "certificates.tsv", "attack": ATTACKED}
+MADE = {"train": MODEL, "certify": CERTIFICATES, "attack": ATTACKED}
 """What each stage makes, in the order of the stages."""
 
 

@@ -8,12 +8,19 @@ from typing import Any
 
 from smoothcert import files
 from smoothcert.errors import UserError
-from smoothcert.smoothing.settings import ATTACKED
+from smoothcert.run_files import (
+    ATTACKED,
+    ATTACKED_DESCRIPTION,
+    CERTIFICATES,
+    CERTIFICATES_DESCRIPTION,
+    MODEL,
+    TRAINING_STATE,
+)
 
 TABLES = (
-    "certificates.tsv.partial",
-    "shard-*/certificates.tsv.partial",
-    "shard-*/certificates.tsv",
+    f"{CERTIFICATES}.partial",
+    f"shard-*/{CERTIFICATES}.partial",
+    f"shard-*/{CERTIFICATES}",
 )
 """Where a certification that is not finished has its rows, in one job or in shards."""
 LOGS = ("certify.log", "shard-*.log", "merge.log")
@@ -58,26 +65,26 @@ def _unattacked(run: Mapping[str, Any]) -> str | None:
         return _error(folder / "attack.log") or (begun if images else "attack not begun")
     weights = [
         files.read_json(path).get("model", {}).get("sha256")
-        for path in (folder / "attacked.json", certificates / "certificates.json")
+        for path in (folder / ATTACKED_DESCRIPTION, certificates / CERTIFICATES_DESCRIPTION)
     ]
     return None if weights[0] == weights[1] else "attack on other weights than the certificates"
 
 
 def _is_certified(run: Mapping[str, Any]) -> bool:
     """Return whether a run has the certificates of its present weights."""
-    model, certificates = Path(run["folder"], "model.pt"), Path(run["certificates"])
-    if not (certificates / "certificates.tsv").exists():
+    model, certificates = Path(run["folder"], MODEL), Path(run["certificates"])
+    if not (certificates / CERTIFICATES).exists():
         return False
     # A report needs no weights: they may be gone.
-    described = files.read_json(certificates / "certificates.json").get("model", {}).get("sha256")
-    return not model.exists() or files.sha256(model) == described
+    description = files.read_json(certificates / CERTIFICATES_DESCRIPTION)
+    return not model.exists() or files.sha256(model) == description.get("model", {}).get("sha256")
 
 
 def _reason(run: Mapping[str, Any]) -> str:
     """Return why a run has no certificates: its error, or how far it came."""
     folder, certificates = Path(run["folder"]), Path(run["certificates"])
-    if not (folder / "model.pt").exists():
-        begun = (folder / "resume.pt").exists()
+    if not (folder / MODEL).exists():
+        begun = (folder / TRAINING_STATE).exists()
         return _error(folder / "train.log") or (
             "training not finished" if begun else "training not begun"
         )

@@ -14,11 +14,11 @@ from smoothcert import files, growing
 from smoothcert.errors import UserError
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import say
+from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 
 ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
-TABLE, DESCRIPTION = "certificates.tsv", "certificates.json"
 AGAIN = "certify again, or fetch it again if it is a published log"
 """What to do without a sound table."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
@@ -122,20 +122,21 @@ def is_finished(folder: Path, description: dict[str, Any], replace: bool = False
     Raises UserError if it holds a damaged one, or that of other weights, settings or devices,
     unless it is to be replaced.
     """
-    if (folder / TABLE).exists():
+    if (folder / CERTIFICATES).exists():
         try:
             read(folder)
         except UserError:
             if replace:
                 return False
             raise
-    return growing.is_finished(folder / TABLE, description, replace)
+    return growing.is_finished(folder / CERTIFICATES, description, replace)
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:
     """Return the folders up to two below ``folder`` whose rows have the description's identity."""
     found = []
-    for path in sorted([*folder.glob(f"*/{DESCRIPTION}"), *folder.glob(f"*/*/{DESCRIPTION}")]):
+    depths = (f"*/{CERTIFICATES_DESCRIPTION}", f"*/*/{CERTIFICATES_DESCRIPTION}")
+    for path in sorted(path for depth in depths for path in folder.glob(depth)):
         try:
             same = files.read_json(path)["identity"] == description["identity"]
         except (UserError, KeyError, TypeError):
@@ -151,16 +152,17 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises UserError if a file is missing or damaged, or if an image of the subset has no row or
     several.
     """
+    about = folder / CERTIFICATES_DESCRIPTION
     try:
-        description = files.read_json(folder / DESCRIPTION)
+        description = files.read_json(about)
     except UserError as error:
-        if (folder / TABLE).exists():
+        if (folder / CERTIFICATES).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
         raise
     for key in ("point", "protocol", "shard", "images", "provenance"):
         if not isinstance(description, dict) or key not in description:
-            raise UserError(f"{folder / DESCRIPTION} does not tell {key}; delete it and {AGAIN}")
-    return read_table(folder / TABLE, description["images"]), description
+            raise UserError(f"{about} does not tell {key}; delete it and {AGAIN}")
+    return read_table(folder / CERTIFICATES, description["images"]), description
 
 
 def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:

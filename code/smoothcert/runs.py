@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from smoothcert import datasets, published
 from smoothcert.errors import UserError, suggestion
 from smoothcert.point import Point
+from smoothcert.run_files import MODEL
 
 if TYPE_CHECKING:
     from smoothcert.config import Config, Entry, Experiment
@@ -187,7 +188,7 @@ def _named(
 
 
 def _model(point: Point) -> str:
-    return f"{RESULTS}/{point.folder}/model.pt"
+    return f"{RESULTS}/{point.folder}/{MODEL}"
 
 
 def _listed(experiment: Experiment, attack: Attack | None, run: Run) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from smoothcert.models.classifier import Classifier, has_logits
 from smoothcert.point import Point
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
+from smoothcert.run_files import MODEL, TRAINING_LOG, TRAINING_STATE
 from smoothcert.seeds import derive_seed
 
-MODEL, LOG, RESUME, LOCK = "model.pt", "train.tsv", "resume.pt", "train.lock"
+LOCK = "train.lock"
 
 ORIGIN = "code", "data", "init_from", "extra_images"
 """What decides the weights, beside the point and the machine."""
@@ -77,7 +78,7 @@ def _train(
     """Run the epochs that are left, and write the model with its ``record``."""
     parts = [record[key] for key in ORIGIN]
     identity = files.digest([point.content, *parts])
-    rows = state.resume(folder / RESUME, identity)
+    rows = state.resume(folder / TRAINING_STATE, identity)
     state.devices = list(dict.fromkeys([*state.devices, record["device"]]))
     record["device"] = " and ".join(state.devices)
     say(f"training {point} on {describe(device)}")
@@ -92,12 +93,12 @@ def _train(
                 f"out of memory on {device} in epoch {epoch + 1} of {point}; lower "
                 f"training.batch_size{_kept(epoch)}"
             ) from error
-        state.save(folder / RESUME, identity, rows)
+        state.save(folder / TRAINING_STATE, identity, rows)
         progress.step(_summary(rows[-1]))
     progress.close()
-    files.write_text(folder / LOG, _table(rows))
+    files.write_text(folder / TRAINING_LOG, _table(rows))
     checkpoint.save(folder / MODEL, state.classifier, point, record)
-    (folder / RESUME).unlink(missing_ok=True)
+    (folder / TRAINING_STATE).unlink(missing_ok=True)
 
 
 def _is_trained(point: Point, folder: Path, record: dict[str, Any]) -> bool:
@@ -112,7 +113,7 @@ def _is_trained(point: Point, folder: Path, record: dict[str, Any]) -> bool:
     if found.point != point:
         raise UserError(f"{path} is of another run; choose another folder, or delete it")
     same = all(found.provenance.get(key) == record[key] for key in ORIGIN)
-    return same and (folder / LOG).exists()
+    return same and (folder / TRAINING_LOG).exists()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -349,6 +350,17 @@ def test_a_file_system_without_locks_is_named_as_such(model, digits, tmp_path, m
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     with pytest.raises(UserError, match="No locks available"):
         certify(model, digits, tmp_path / "c")
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot lock .*c\.lock: File too large"):
+            files.lock(tmp_path / "c.lock")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_checkpoint_of_other_settings_is_refused_in_one_line(model):

@@ -31,6 +31,7 @@ from smoothcert.analysis.figures import (
     tradeoff,
     training,
 )
+from smoothcert.run_files import CERTIFICATES
 from smoothcert.runs import manifest
 from smoothcert.smoothing.bounds import largest_radius
 
@@ -151,7 +152,7 @@ class TestFiles:
         manifest = write_experiment(folder, methods=[GAUSSIAN, LOG])
         for run in files.read_json(manifest)["runs"]:
             if run["log"]:
-                path = Path(run["certificates"], records.TABLE)
+                path = Path(run["certificates"], CERTIFICATES)
                 table = pd.read_csv(path, sep="\t")[list(records.PUBLISHED_COLUMNS)]
                 table.to_csv(path, sep="\t", index=False)
                 Path(run["folder"], "train.tsv").unlink()

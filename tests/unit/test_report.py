@@ -24,9 +24,10 @@ from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
-from smoothcert.records import DESCRIPTION, PUBLISHED_COLUMNS, TABLE
+from smoothcert.records import PUBLISHED_COLUMNS
 from smoothcert.report import charts, template
 from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
+from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 from smoothcert.settings import Training
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.settings import Attack
@@ -333,7 +334,7 @@ def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
     for run in content.runs:
         if run.log:
             table = run.read_certificates()[list(PUBLISHED_COLUMNS)]
-            files.write_text(run.certificates / TABLE, table.to_csv(sep="\t", index=False))
+            files.write_text(run.certificates / CERTIFICATES, table.to_csv(sep="\t", index=False))
             origin = {
                 "device": "published log",
                 "log": f"{run.point.seed}.tsv",
@@ -341,7 +342,7 @@ def test_published_logs_are_told_from_our_runs(tmp_path, monkeypatch):
             }
             description = {**run.description, "provenance": origin}
             del description["model"]
-            files.write_json(run.certificates / DESCRIPTION, description)
+            files.write_json(run.certificates / CERTIFICATES_DESCRIPTION, description)
             (run.folder / "train.tsv").unlink()
     write_tables(manifest, FOLDER / "tables")
     draw_figures(manifest, FOLDER / "figures")

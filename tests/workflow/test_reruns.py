@@ -132,6 +132,17 @@ def test_a_changed_experiment_is_announced_in_a_line(finished):
     assert len(reasons[0]) < 400
 
 
+def test_new_tables_have_deleted_certificates_made_again(finished, planned):
+    """As the message on damaged ones says, though their summary is still there."""
+    (run, *_) = finished.manifest("tiny")["runs"]
+    table = finished.folder / run["certificates"] / "certificates.tsv"
+    away = table.rename(table.with_name("away"))
+    name = "code/smoothcert/analysis/tables/acr.py"
+    plan = planned(name, "import annotations\n", "import annotations\nX = 1\n")
+    away.rename(table)
+    assert {rule: len(jobs) for rule, jobs in plan.items() if rule == "certify"} == {"certify": 1}
+
+
 def test_another_setting_trains_anew(planned):
     plan = planned("config/tiny.yaml", "lr: 0.05", "lr: 0.04")
     assert methods(plan["train"]) == {"gaussian", "consistency"}

@@ -179,12 +179,18 @@ def labels(**more):
 
 
 def evaluations(wildcards):
-    """Return the summaries and attacks of all runs of an experiment; the record of its logs."""
+    """Return the summaries of all runs of an experiment, and what its tables and figures read."""
     listed = EXPERIMENTS[wildcards.experiment]["runs"]
-    trained = [f"{run['certificates']}/summary.json" for run in listed if not run["log"]]
-    attacked = [f"{run['attacked']}/attacked.tsv" for run in listed if run["attacked"]]
+    found = []
+    for run in listed:
+        if not run["log"]:
+            found.append(f"{run['folder']}/train.tsv")
+            names = ("certificates.tsv", "certificates.json", "summary.json")
+            found += [f"{run['certificates']}/{name}" for name in names]
+        if run["attacked"]:
+            found += [f"{run['attacked']}/{name}" for name in ("attacked.tsv", "attacked.json")]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]
-    return trained + attacked + imported * any(run["log"] for run in listed)
+    return found + imported * any(run["log"] for run in listed)
 
 
 def tables_code(wildcards):

@@ -15,6 +15,7 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
+from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 
 CONFIDENCE = 0.95
 """Confidence level of the intervals."""
@@ -81,7 +82,7 @@ def compare(left: Path, right: Path, images: int = 10) -> str:
 
 def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     """Yield the cells of a side: a name that both sides would give it, and its runs."""
-    if path.name == records.TABLE and path.with_name(records.DESCRIPTION).exists():
+    if path.name == CERTIFICATES and path.with_name(CERTIFICATES_DESCRIPTION).exists():
         path = path.parent
     if path.is_file():
         table = records.read_table(path, UNLIMITED, partial=True)
@@ -89,7 +90,7 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         yield path.name, Side([path], [table], None)
         return
     groups = defaultdict(list)
-    for table in sorted(path.rglob(records.TABLE)):
+    for table in sorted(path.rglob(CERTIFICATES)):
         folder = table.parent.relative_to(path)
         parts = ["seed-*" if part.startswith("seed-") else part for part in folder.parts]
         groups["/".join(parts)].append(table.parent)
@@ -98,8 +99,8 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
         for folder, table in zip(folders, tables, strict=True):
-            refuse_impossible(folder / records.TABLE, table)
-        found = [files.read_json(folder / records.DESCRIPTION) for folder in folders]
+            refuse_impossible(folder / CERTIFICATES, table)
+        found = [files.read_json(folder / CERTIFICATES_DESCRIPTION) for folder in folders]
         settings = [{**one["protocol"], "sigma": one["point"].get("sigma")} for one in found]
         for folder, its in zip(folders, settings, strict=True):
             for key in (*PROTOCOL, "sigma"):

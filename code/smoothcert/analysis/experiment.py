@@ -17,12 +17,18 @@ from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.published import Number
+from smoothcert.run_files import (
+    ATTACKED,
+    ATTACKED_DESCRIPTION,
+    CERTIFICATES,
+    CERTIFICATES_DESCRIPTION,
+    TRAINING_LOG,
+)
 from smoothcert.settings import reason
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
-from smoothcert.smoothing.settings import ATTACKED, Attack
+from smoothcert.smoothing.settings import Attack
 
-TRAINING_LOG = "train.tsv"
 TRAINING_COLUMNS = ("epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds")
 OUTCOME = ("label", "predict", "radius", "correct", "time", "count", "p_lower", "mode")
 
@@ -69,7 +75,7 @@ class Run:
         Raises UserError if they are of another point or protocol than the manifest says.
         """
         return _refuse_other(
-            self.certificates / records.DESCRIPTION, "certify again",
+            self.certificates / CERTIFICATES_DESCRIPTION, "certify again",
             point=self.point.content, protocol=self.protocol.model_dump(mode="json"),
         )  # fmt: skip
 
@@ -86,7 +92,7 @@ class Run:
         or with a radius that the protocol cannot certify.
         """
         images = subset(self.point.dataset, self.protocol)
-        path = self.certificates / records.TABLE
+        path = self.certificates / CERTIFICATES
         table = records.read_table(path, len(images))
         refuse_impossible(path, table)
         if table["idx"].tolist() != list(images):
@@ -107,7 +113,7 @@ class Run:
         Raises UserError if they are of another point or attack than the manifest says, or of other
         weights than the certificates.
         """
-        path = (self.attacked / ATTACKED).with_suffix(".json")
+        path = self.attacked / ATTACKED_DESCRIPTION
         found = _refuse_other(
             path, "attack again",
             point=self.point.content, protocol=self.attack.model_dump(mode="json"),

@@ -22,6 +22,7 @@ from smoothcert.analysis import experiment
 from smoothcert.analysis.experiment import Run
 from smoothcert.errors import UserError
 from smoothcert.progress import say
+from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 from smoothcert.smoothing.bounds import largest_radius
 
 NAME = "published-logs"
@@ -172,9 +173,9 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
         "provenance": {"device": "published log", **origin},
     }
     files.make_folder(run.certificates)
-    files.write_json(run.certificates / records.DESCRIPTION, description)
+    files.write_json(run.certificates / CERTIFICATES_DESCRIPTION, description)
     files.write_text(
-        run.certificates / records.TABLE,
+        run.certificates / CERTIFICATES,
         table.to_csv(sep="\t", index=False, lineterminator="\n"),
     )
     return origin

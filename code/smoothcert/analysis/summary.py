@@ -8,28 +8,28 @@ from typing import Any
 
 from smoothcert import datasets, files, records
 from smoothcert.analysis import metrics
-from smoothcert.analysis.experiment import TRAINING_LOG, read_training
+from smoothcert.analysis.experiment import read_training
 from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
+from smoothcert.run_files import CERTIFICATES, SUMMARY, TRAINING_LOG
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
 
-SUMMARY = "summary.json"
 RADIUS_STEP = 0.05
 """Distance of the radii at which certified accuracy is listed."""
 
 
 def summarize(certificates: Path) -> str:
-    """Write ``summary.json`` into the folder ``certificates``, which lies in its run's folder.
+    """Write ``summary.json`` into the folder ``certificates``.
 
     Returns its head as a line: ACR, clean accuracy and abstentions, with their standard errors.
 
     Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images;
-    ``training`` is null for a converted classifier, whose training is not known. Raises UserError
-    if the certificates or the training log are missing or damaged.
+    ``training`` is null where no training log lies beside the folder, as of a converted classifier.
+    Raises UserError if the certificates are missing or damaged, or the training log is damaged.
     """
     table, description = records.read(certificates)
-    refuse_impossible(certificates / records.TABLE, table)
+    refuse_impossible(certificates / CERTIFICATES, table)
     if description["shard"] != "1/1":
         raise UserError(
             f"{certificates} holds shard {description['shard']}: merge the shards first"
@@ -87,14 +87,9 @@ def summarize(certificates: Path) -> str:
 
 
 def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | None:
-    """Return costs and outcome of the run's training, or None for a converted classifier."""
-    if "converted_from" in description["point"]:
+    """Return costs and outcome of the training whose log is in ``folder``, if it is known."""
+    if "converted_from" in description["point"] or not (folder / TRAINING_LOG).exists():
         return None
-    if not (folder / TRAINING_LOG).exists():
-        raise UserError(
-            f"{folder / TRAINING_LOG} does not exist: certificates belong into the folder of their "
-            "run, beside its training log"
-        )
     log = read_training(folder)
     last = log.iloc[-1]
     return {

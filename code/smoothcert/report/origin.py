@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smoothcert import commands, records
-from smoothcert.analysis.experiment import TRAINING_LOG, Experiment, Run
-from smoothcert.analysis.summary import SUMMARY
+from smoothcert import commands
+from smoothcert.analysis.experiment import Experiment, Run
 from smoothcert.report.exhibits import Exhibit
-from smoothcert.smoothing.settings import ATTACKED
+from smoothcert.run_files import (
+    ATTACKED,
+    ATTACKED_DESCRIPTION,
+    CERTIFICATES,
+    CERTIFICATES_DESCRIPTION,
+    MODEL,
+    SUMMARY,
+    TRAINING_LOG,
+)
 
 ORIGIN = {
     "smoothcert": "smoothcert",
@@ -86,7 +93,7 @@ def outputs(
 
 def run_commands(run: Run) -> list[str]:
     """Return the commands that make the artefacts of a run of ours again, one after another."""
-    model, options = run.folder / "model.pt", commands.evaluate(run.protocol)
+    model, options = run.folder / MODEL, commands.evaluate(run.protocol)
     found = [
         command("train", *commands.train(run.point), "--output", run.folder),
         command("certify", model, *options, "--output", run.certificates),
@@ -111,12 +118,11 @@ def command(name: str, *options: object) -> str:
 
 def run_files(run: Run) -> list[Path]:
     """Return the files behind a run's numbers; a published log has neither summary nor training."""
-    found = [run.certificates / name for name in (records.TABLE, records.DESCRIPTION)]
+    found = [run.certificates / name for name in (CERTIFICATES, CERTIFICATES_DESCRIPTION)]
     if not run.log:
         found += [run.certificates / SUMMARY, run.folder / TRAINING_LOG]
     if run.attacked:
-        table = run.attacked / ATTACKED
-        found += [table, table.with_suffix(".json")]
+        found += [run.attacked / name for name in (ATTACKED, ATTACKED_DESCRIPTION)]
     return found
 
 

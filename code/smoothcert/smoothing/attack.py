@@ -18,11 +18,11 @@ from smoothcert.datasets.base import to_unit
 from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.records import ABSTAIN
+from smoothcert.run_files import ATTACKED
 from smoothcert.seeds import derive_seed
 from smoothcert.smoothing import predict
 from smoothcert.smoothing.answers import Answers
 from smoothcert.smoothing.sampling import Sampler
-from smoothcert.smoothing.settings import ATTACKED
 
 
 @dataclass(frozen=True)

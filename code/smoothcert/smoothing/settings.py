@@ -11,9 +11,6 @@ from smoothcert.errors import UserError
 from smoothcert.settings import Section
 from smoothcert.smoothing.protocol import Evaluation, folder
 
-ATTACKED = "attacked.tsv"
-"""The table of an attack's answers, in the folder of the attack."""
-
 
 class Votes(Section):
     """PREDICT (Cohen et al. 2019, section 3.2.1): how many votes, which level."""
