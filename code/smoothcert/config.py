@@ -326,7 +326,7 @@ class Config(_Experiments):
     """CPU threads of each training, certification and attack."""
 
     shards: int = Field(1, ge=1)
-    """Jobs that share the test images of each certification; going back to 1 certifies anew."""
+    """Jobs that share the test images of each certification."""
 
     partial: bool = False
     """Report on the finished runs alone: train, certify and attack nothing, whatever has changed
