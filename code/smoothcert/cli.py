@@ -332,7 +332,10 @@ def _compare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("left", type=Path, metavar="A", help="a folder of results, or a .tsv")
     command.add_argument("right", type=Path, metavar="B", help="the same; a published log too")
     command.add_argument(
-        "--images", type=int, default=10, help="list so many of the images that differ most"
+        "--images",
+        type=int,
+        default=10,
+        help="list so many of the images that differ most (default: 10)",
     )
 
 

@@ -152,7 +152,7 @@ class Margin(Section):
 
     share: float = Field(0.01, gt=0, lt=1)
     """Of accuracies and rates of abstention: absolute; 0.01 is one percentage point. At most half
-    of what the published one is away from 0 or 1."""
+    the distance of the published one from 0 or 1."""
 
 
 class Experiment(Section):

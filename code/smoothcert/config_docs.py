@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from smoothcert import files, methods
 from smoothcert.config import Config, Entry
+from smoothcert.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
@@ -38,7 +40,7 @@ def schema() -> str:
 def readme(text: str) -> str:
     """Return ``text`` with the tables of all keys between the two marks.
 
-    Raises ValueError if a mark is missing.
+    Raises ValueError if a mark is missing, and UserError if a key is not described.
     """
     begin, end = MARKS
     before, rest = text.split(begin)
@@ -79,18 +81,24 @@ def _merged(entries: list[_Schema]) -> _Schema:
 
 
 def _section(title: str, content: _Schema) -> str:
-    lines = [f"### {title}", "", content["description"], ""]
+    lines = [f"### {title}", "", _description(title, content), ""]
     if content["properties"]:
         lines += ["| Key | Value | Default | Meaning |", "|---|---|---|---|"]
     for key, value in content["properties"].items():
         required = key in content.get("required", [])
         # A key without a default that is not required is a section, whose keys have theirs.
         default = "required" if required else f"`{json.dumps(value.get('default', {}))}`"
-        meaning = " ".join(value["description"].split())
+        meaning = " ".join(_description(f"{title}: {key}", value).split())
         lines.append(f"| `{key}` | {_kind(value)} | {default} | {meaning} |")
     if not content["properties"]:
         lines.append("No parameters.")
     return "\n".join(lines) + "\n"
+
+
+def _description(what: str, content: _Schema) -> str:
+    if "description" not in content:
+        raise UserError(f"{what} has no description; write it as a docstring")
+    return content["description"]
 
 
 def _kind(value: _Schema) -> str:
@@ -129,5 +137,9 @@ def _link(part: str) -> str:
 
 
 if __name__ == "__main__":
-    files.write_text(SCHEMA, schema())
-    files.write_text(README, readme(README.read_text(encoding="utf-8")))
+    try:
+        texts = {SCHEMA: schema(), README: readme(README.read_text(encoding="utf-8"))}
+    except UserError as error:
+        sys.exit(str(error))
+    for path, text in texts.items():
+        files.write_text(path, text)

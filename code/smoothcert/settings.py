@@ -63,15 +63,15 @@ class Training(Section):
     deviation (standard), takes off the mean (center), or neither (none)."""
 
     init_from: str | None = Field(None, min_length=1)
-    """Weights to start from: another run as EXPERIMENT/LABEL, of the same sigma, seed and, where
-    it sweeps, lambda; or a checkpoint file (.pt)."""
+    """Weights to start from: a checkpoint file (.pt) or, in a configuration, another run as
+    EXPERIMENT/LABEL, of the same sigma, seed and, where it sweeps, lambda."""
 
     init_head: Literal["kept", "new"] = "kept"
     """The last layer of init_from: kept, or new, as for another number of classes."""
 
     extra_images: str | None = Field(None, min_length=1)
-    """File (.npz) of pseudo-labelled images: uint8 (N, H, W, C), and labels (N,). Each batch of
-    the data set's own images goes with one of these."""
+    """File (.npz) of pseudo-labelled images: uint8 (N, H, W, C), and labels (N,). An epoch
+    takes as many batches of these as of the data set."""
 
     extra_weight: float = Field(1.0, gt=0)
     """Factor of the loss on extra_images."""

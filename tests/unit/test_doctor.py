@@ -61,7 +61,7 @@ class TestExperiments:
         assert on_experiment(configuration.radius_cap) == []
         (line,) = on_experiment(configuration.radius_cap, {"n": 10_000})
         assert line.startswith("warning: n 10000 caps radii at 1.60 for sigma 0.50, below")
-        assert "radius 1.75 of the tables; set certification.n to 29691 or more" in line
+        assert "radius 1.75 of the published tables; set certification.n to 29691 or more" in line
 
     def test_the_n_that_is_advised_is_the_least(self):
         assert on_experiment(configuration.radius_cap, {"n": 29_691}) == []

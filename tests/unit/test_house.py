@@ -14,7 +14,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from smoothcert import __version__, config_docs
+from smoothcert import __version__, config_docs, methods
+from smoothcert.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
@@ -65,6 +66,16 @@ class TestEnvironment:
 
 
 class TestDocuments:
+    def test_a_parameter_without_description_is_named(self, monkeypatch):
+        class Objective(methods.load("gaussian")):
+            """A method that is being written."""
+
+            strength: int = 2
+
+        monkeypatch.setattr(methods, "load", lambda name: Objective)
+        with pytest.raises(UserError, match=r"of consistency: strength has no description"):
+            config_docs.readme(config_docs.README.read_text(encoding="utf-8"))
+
     def test_schema_is_current(self):
         assert config_docs.SCHEMA.read_text(encoding="utf-8") == config_docs.schema(), (
             "run make schema"

@@ -36,8 +36,8 @@ def summarize(certificates: Path) -> str:
         )
     if description["protocol"]["mode"] == "radius":
         raise UserError(
-            f"{certificates} is of mode radius, which knows no ACR: the mean of its column correct "
-            "where radius is above 0 is all it tells"
+            f"{certificates} is of mode radius, which knows no ACR: the mean of its column "
+            "correct, over all rows, is the certified accuracy at that radius"
         )
     point, protocol = description["point"], description["protocol"]
     images = datasets.describe(point["dataset"]).test_images

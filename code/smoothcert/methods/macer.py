@@ -21,10 +21,10 @@ class Objective(Method):
     """Noises an image, all in one forward pass: a step sees batch_size * k inputs."""
 
     gamma: float = Field(8.0, gt=0)
-    """Hinge: radii are raised up to sigma * gamma / 2, which images beyond it no longer feel."""
+    """Hinge: only radii below sigma * gamma / 2 are raised."""
 
     beta: float = Field(16.0, gt=0)
-    """Inverse temperature of the softmax in the radius term, which a large one makes a vote."""
+    """Inverse temperature of the softmax in the radius term, a large one makes it nearly a vote."""
 
     deferral: int = Field(0, ge=0)
     """First epochs without the radius term; the deferred runs of Jeong & Shin have lr_step + 1."""
