@@ -14,6 +14,7 @@ import torch
 
 from smoothcert import gpus
 from smoothcert.errors import UserError
+from smoothcert.progress import say
 
 _held: list[IO[str]] = []
 """Open lock files: a GPU stays ours until the process ends, however it ends."""
@@ -31,9 +32,12 @@ def choose(kind: str, threads: int) -> torch.device:
     if threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}")
     torch.set_num_threads(threads)
-    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
+    available = kind != "cpu" and torch.cuda.is_available()
+    if kind == "auto" and not available and gpus.count():
+        say(f"warning: {_no_gpu()}; computing on the CPU")
+    if kind == "cpu" or (kind == "auto" and not available):
         return torch.device("cpu")
-    if not torch.cuda.is_available():
+    if not available:
         raise UserError(f"device cuda was asked for, but {_no_gpu()}; use --device cpu")
     from torch._inductor import config as inductor  # slow, and of no use on a CPU
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -83,12 +84,15 @@ class PartialTable(GrowingTable):
         self.write([astuple(certificate)])
         self._count(certificate.idx, certificate.radius, certificate.correct, certificate.predict)
 
-    def take_over(self, folders: Iterable[Path], indices: set[int]) -> None:
-        """Copy the rows of ``indices`` from folders whose tables have the same identity."""
+    def take_over(self, tables: Iterable[Path], indices: set[int]) -> None:
+        """Copy the rows of ``indices`` from tables of the same identity."""
         before = len(self.done)
-        for folder in folders:
+        for path in tables:
             try:
-                rows, _ = read(folder)
+                if path.name == CERTIFICATES:
+                    rows, _ = read(path.parent)
+                else:
+                    rows = read_table(path, sys.maxsize, partial=True)
             except UserError as error:
                 say(f"not taken over: {error}")
                 continue
@@ -133,16 +137,20 @@ def is_finished(folder: Path, description: dict[str, Any], replace: bool = False
 
 
 def siblings(folder: Path, description: dict[str, Any]) -> list[Path]:
-    """Return the folders up to two below ``folder`` whose rows have the description's identity."""
+    """Return the tables whose rows have the description's identity, finished ones first.
+
+    They lie in folders up to two below ``folder``.
+    """
     found = []
-    depths = (f"*/{CERTIFICATES_DESCRIPTION}", f"*/*/{CERTIFICATES_DESCRIPTION}")
-    for path in sorted(path for depth in depths for path in folder.glob(depth)):
-        try:
-            same = files.read_json(path)["identity"] == description["identity"]
-        except (UserError, KeyError, TypeError):
-            continue
-        if same:
-            found.append(path.parent)
+    for unfinished in ("", ".partial"):
+        name = f"{CERTIFICATES_DESCRIPTION}{unfinished}"
+        for path in sorted([*folder.glob(f"*/{name}"), *folder.glob(f"*/*/{name}")]):
+            try:
+                same = files.read_json(path)["identity"] == description["identity"]
+            except (UserError, KeyError, TypeError):
+                continue
+            if same:
+                found.append(path.with_name(f"{CERTIFICATES}{unfinished}"))
     return found
 
 

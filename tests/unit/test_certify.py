@@ -329,6 +329,21 @@ def test_extending_a_subset_certifies_the_new_images_alone(model, digits, tmp_pa
     assert "took over" not in capsys.readouterr().err
 
 
+def test_rows_of_an_unfinished_neighbour_are_taken_over(model, digits, tmp_path, capsys):
+    """As where a certification is cut into shards after its time had run out."""
+    before = certify(model, digits, tmp_path / "whole")
+    for suffix in ("tsv", "json"):
+        whole = tmp_path / "whole" / f"certificates.{suffix}"
+        whole.rename(whole.with_name(f"{whole.name}.partial"))
+    partial = tmp_path / "whole" / "certificates.tsv.partial"
+    header, *lines = partial.read_text().splitlines(keepends=True)
+    partial.write_text("".join([header, *lines[:7]]))
+    capsys.readouterr()
+    after = certify(model, digits, tmp_path / "whole" / "shards")
+    assert "took over 7 rows" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(rows(after), rows(before))
+
+
 def test_a_damaged_neighbour_is_not_taken_over(model, digits, tmp_path, capsys):
     certify(model, digits, tmp_path / "few", subset="every-60")
     (tmp_path / "few" / "certificates.tsv").unlink()

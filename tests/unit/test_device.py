@@ -28,6 +28,18 @@ def test_no_gpu(monkeypatch):
         device.choose("cuda", 1)
 
 
+def test_a_gpu_that_torch_cannot_use_is_not_passed_over_in_silence(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(gpus, "count", lambda: 1)
+    assert device.choose("cpu", 1) == torch.device("cpu")
+    assert capsys.readouterr().err == ""
+    assert device.choose("auto", 1) == torch.device("cpu")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: torch ")
+    assert line.endswith("computing on the CPU")
+
+
 def test_a_gpu_that_cannot_compute_is_one_line(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")

@@ -402,6 +402,15 @@ class TestCost:
         seconds = [runs[i].read_training()["seconds"].sum() for i in (0, 2)]
         assert data["seconds_mean"][0] == pytest.approx(np.mean(seconds))
 
+    def test_marks_tell_the_devices_apart(self, load):
+        content = load(sigmas=[0.5], methods=[GAUSSIAN], seeds=[0, 1, 2])
+        runs = content.cells[content.rows[0], 0.5]
+        runs[1].description["model"] = {"provenance": {"device": "cuda (Imagined)"}}
+        figure = cost.draw(content, cost.measure(content))
+        marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+        assert [line.get_fillstyle() for line in marks] == ["full", "none"]
+        assert legend(figure)[-2:] == ["cpu (Imagined, 1 thread)", "cuda (Imagined)"]
+
     def test_no_bar_is_cut_off(self, load):
         content = load(sigmas=[0.5])
         data = cost.measure(content).assign(seconds_mean=[30.0, 40.0], seconds_std=[1.0, 15.0])

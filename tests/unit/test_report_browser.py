@@ -188,6 +188,14 @@ class TestTables:
             titles = page.locator(f"#{kind}-panels h3")
             assert [title.is_visible() for title in titles.all()] == [True, False, True]
 
+    def test_the_best_of_all_is_not_filtered(self, opened):
+        page = opened()
+        rows = page.locator("#table-best tr:visible")
+        before = rows.all_inner_texts()
+        box(page, "0.50").uncheck()
+        page.get_by_role("button", name="Hide methods").click()
+        assert rows.all_inner_texts() == before
+
     def test_toggle_keeps_what_is_read_in_its_place(self, opened):
         page = opened()
         curves = page.locator("#curve-panels")
@@ -320,7 +328,9 @@ class TestImages:
             shown = table.locator("tbody td:last-child").first.inner_text().replace("−", "-")
             assert float(shown) == pytest.approx(expected.iloc[0], abs=0.006)
         balance = page.locator("#balance").inner_text()
-        assert f"larger radius on {(difference > 0).sum()}, the second on" in balance
+        assert "at σ = 0.50" in balance.replace("\xa0", " ")
+        larger = (difference > 0).sum()
+        assert f"(Consistency, λ = 5) has the larger radius on {larger}, the second" in balance
         mean, error = re.search(r"second: (\S+) ± (\S+) ", balance).groups()
         assert float(mean.replace("−", "-")) == pytest.approx(difference.mean(), abs=1e-4)
         assert float(error) == pytest.approx(difference.sem(), abs=1e-4)

@@ -166,6 +166,27 @@ def test_images_have_their_mean_radius_and_its_deviation(content):
     assert images["commonest"] == pytest.approx(labels.value_counts().max() / 90)
 
 
+def test_beside_published_logs_all_radii_are_rounded(content):
+    row, sigma = FIRST
+    logs = tuple(
+        replace(run, log={"pattern": "*.tsv", "seeds": [0]} if run.row == content.rows[0] else None)
+        for run in content.runs
+    )
+    images = series.reduce(replace(content, runs=logs))["images"]
+    (packed,) = (
+        one for one in images["cells"] if (one["row"], one["sigma"]) == (row, f"{sigma:.2f}")
+    )
+    largest = images["largest"]["0.50"]
+    radii = [
+        [float(f"{r:.3g}") * c for r, c in zip(table["radius"], table["correct"], strict=True)]
+        for table in tables(content)
+    ]
+    mean = np.frombuffer(base64.b64decode(packed["mean"]), "<u2") * largest / 65535
+    assert mean == pytest.approx(np.mean(radii, 0), abs=largest / 65535)
+    assert np.max(radii) > largest_radius(10_000, 0.001, sigma)
+    assert np.max(radii) <= largest
+
+
 def test_a_cell_that_was_not_run_is_left_out(folder):
     methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 5, "sigmas": [0.5]}]
     reduced = series.reduce(load(folder, methods=methods))

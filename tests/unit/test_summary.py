@@ -76,6 +76,11 @@ def test_refuses_an_image_outside_the_subset(certificates):
         summarize(certificates)
 
 
+def test_a_table_does_not_stand_for_its_folder(certificates):
+    with pytest.raises(UserError, match="is a file; name the folder of the certificates"):
+        summarize(certificates / "certificates.tsv")
+
+
 def test_refuses_duplicate_rows(certificates):
     path = certificates / "certificates.tsv"
     *lines, _ = path.read_text().splitlines(keepends=True)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic import write_experiment
 
+from smoothcert.analysis.render import TABLE_FORMATS, Block, Cell, Column, Table
 from smoothcert.analysis.tables import TABLES, write_tables
 
-HOSTILE = r"[1] * <script>alert(1)</script> 50% & $x_1$ #{}~^\ | “η = 1” \input{x}"
+HOSTILE = r"[1] * <script>alert(1)</script> 50% & $x_1$ #{}~^\ | ≈∞x₂² “η = 1” \input{x}"
 METHODS = [
     {"method": "gaussian", "label": HOSTILE},
     {"method": "consistency", "lambda": [1, 5], "family": "*"},
     {"method": "consistency", "lambda": 5, "label": "[]", "parameters": {"form": "kl"}},
 ]
-PACKAGES = "fontenc", "booktabs", "graphicx"
+PACKAGES = "fontenc", "array,booktabs,graphicx"
 
 
 @pytest.fixture
@@ -51,6 +54,37 @@ def compiled(tmp_path, monkeypatch):
         return Path("all.log").read_text(encoding="utf-8", errors="replace")
 
     return run
+
+
+def wide(columns: int, label: str = "Gaussian") -> Table:
+    """Return a table of a method's numbers."""
+    headings = [Column("Method", words=True), *(Column(f"{i / 4:.2f}") for i in range(columns))]
+    cells = [Cell(label), *(Cell(f"{i}.00", "0.25") for i in range(columns))]
+    return Table(["A note."], [Block("", headings, [cells])], pd.DataFrame({"x": [1]}))
+
+
+def latex(table: Table) -> str:
+    return TABLE_FORMATS["tex"]("wide", "Wide", table)
+
+
+def test_many_numbers_are_cut_into_tables_that_a_page_can_hold():
+    text = latex(wide(20))
+    parts = re.findall(r"\\midrule\n(.*) \\\\", text)
+    assert all(part.startswith("Gaussian & ") for part in parts)
+    numbers = [re.findall(r"(\d+)\.00 ", part) for part in parts]
+    assert [len(part) for part in numbers] == [5, 5, 5, 5]
+    assert [number for part in numbers for number in part] == [str(i) for i in range(20)]
+    assert r"\begin{table*}" in text
+    assert r"\begin{table}" in latex(wide(2))
+
+
+def test_sentences_break_and_paths_do_not():
+    for label, breaks in (("several words " * 12, True), ("results/" * 20, False)):
+        table = wide(3, label)
+        headings = [*table.blocks[0].columns, Column("Folder", words=True)]
+        rows = [[*row, Cell("x")] for row in table.blocks[0].rows]
+        text = latex(replace(table, blocks=[Block("", headings, rows)]))
+        assert ("p{" in text) == breaks
 
 
 @pytest.mark.parametrize(

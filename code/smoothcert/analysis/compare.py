@@ -65,8 +65,8 @@ def compare(left: Path, right: Path, images: int = 10) -> str:
     lines = [
         f"A: {left}",
         f"B: {right}",
-        f"Differences are B - A, with {CONFIDENCE:.0%} intervals by Welch's method, which are not "
-        "adjusted for their number.",
+        f"Differences are B - A. Of {CONFIDENCE:.0%} intervals, those over seeds are by Welch's "
+        "method, those over images by the paired t test; none is adjusted for their number.",
     ]
     if len(a) == len(b) == 1:
         return "\n".join([*lines, "", *_pair("", *a.values(), *b.values(), images)]) + "\n"

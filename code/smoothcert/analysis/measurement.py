@@ -187,8 +187,9 @@ def numbers(value: Value) -> dict[str, Any]:
 
 
 def protocol(experiment: Experiment) -> dict[str, Any]:
-    """Return the columns of the protocol."""
-    return {key: getattr(experiment.protocol, key) for key in PROTOCOL}
+    """Return the columns of what was certified, and of the protocol."""
+    names = {"dataset": experiment.dataset, "arch": experiment.arch}
+    return names | {key: getattr(experiment.protocol, key) for key in PROTOCOL}
 
 
 def _run(experiment: Experiment, run: Run, measured: Measured) -> dict[str, Any]:
@@ -203,6 +204,7 @@ def _run(experiment: Experiment, run: Run, measured: Measured) -> dict[str, Any]
         columns[name], columns[f"{name}_standard_error"] = value.mean, value.standard_error
     return {
         "label": run.row.label,
+        "method": run.point.method,
         "lambda": run.point.weight,
         "sigma": run.point.sigma,
         "seed": run.point.seed,

@@ -28,6 +28,8 @@ def summarize(certificates: Path) -> str:
     ``training`` is null where no training log lies beside the folder, as of a converted classifier.
     Raises UserError if the certificates are missing or damaged, or the training log is damaged.
     """
+    if certificates.is_file():
+        raise UserError(f"{certificates} is a file; name the folder of the certificates")
     table, description = records.read(certificates)
     refuse_impossible(certificates / CERTIFICATES, table)
     if description["shard"] != "1/1":

@@ -89,7 +89,8 @@
   function show() {
     const [rows, sigmas] = [chosen("row"), chosen("sigma")];
     const hides = (sigma) => sigma !== undefined && !sigmas.includes(sigma);
-    for (const table of all(".filtered table")) {
+    // What is best is best of all: of fewer methods or noise levels, other models would be.
+    for (const table of all(".filtered table:not(#table-best *)")) {
       const heads = headings(table);
       const names = heads.map(text);
       const cell = (row, name) => (names.includes(name) ? text(row.cells[names.indexOf(name)]) : undefined);
@@ -246,10 +247,10 @@
   }
 
   function radii(row, sigma) {
-    const { cap } = page.panels.find((panel) => panel.sigma === sigma);
     const cell = page.images.cells.find((one) => one.row === row && one.sigma === sigma);
     if (!cell) return undefined;
     const [levels, steps] = page.images.levels;
+    const cap = page.images.largest[sigma];
     const unpack = (packed, kind, unit) => packed && Float64Array.from(decode(packed, kind), (level) => level * unit);
     return { cap, seeds: cell.seeds, mean: unpack(cell.mean, Uint16Array, cap / levels), spread: unpack(cell.spread, Uint8Array, cap / steps) };
   }
@@ -293,6 +294,7 @@
       balance.textContent = `At ${equation("σ", sigma)} this experiment does not have both methods.`;
       return;
     }
+    const [here, there] = [titles[first], titles[second]];
     const images = one.mean.length;
     const differences = one.mean.map((mean, i) => mean - other.mean[i]);
     const larger = differences.filter((d) => d > 0).length;
@@ -300,12 +302,12 @@
     const mean = differences.reduce((sum, d) => sum + d, 0) / images;
     const error = Math.sqrt(differences.reduce((sum, d) => sum + (d - mean) ** 2, 0) / (images - 1) / images);
     const whole = (n) => n.toLocaleString("en");
-    balance.textContent = `Of ${whole(images)} images, the first method has the larger radius on ${whole(larger)}, the second on ${whole(smaller)}; on ${whole(images - larger - smaller)} they are equal. Mean difference, first − second: ${mean.toFixed(4).replace("-", "−")} ± ${error.toFixed(4)} (standard error over the images; seeds: ${one.seeds} and ${other.seeds}).`;
+    balance.textContent = `Of ${whole(images)} images at ${equation("σ", sigma)}, the first method (${here}) has the larger radius on ${whole(larger)}, the second (${there}) on ${whole(smaller)}; on ${whole(images - larger - smaller)} they are equal. Mean difference, first − second: ${mean.toFixed(4).replace("-", "−")} ± ${error.toFixed(4)} (standard error over the images; seeds: ${one.seeds} and ${other.seeds}).`;
     const labels = decode(page.images.labels, Uint16Array);
     const order = [...differences.keys()].sort((a, b) => differences[b] - differences[a]);
     tables.append(
-      extremes("Larger radius with the first method", order.filter((i) => differences[i] > 0).slice(0, EXTREMES), one, other, labels),
-      extremes("Larger radius with the second method", order.filter((i) => differences[i] < 0).reverse().slice(0, EXTREMES), one, other, labels));
+      extremes(`Larger radius with the first method, ${here}`, order.filter((i) => differences[i] > 0).slice(0, EXTREMES), one, other, labels),
+      extremes(`Larger radius with the second method, ${there}`, order.filter((i) => differences[i] < 0).reverse().slice(0, EXTREMES), one, other, labels));
     draw(chart, "pairs", { cap: one.cap }, { pairs: squares(one, other) });
   }
 

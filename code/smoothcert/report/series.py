@@ -43,10 +43,12 @@ def reduce(experiment: Experiment) -> dict[str, Any]:
     ``step`` ... and at the largest radius, ``cap``, the ``published`` points among them, and the
     outcomes of ``outcome_names``.
     ``images`` holds, in base64, each image's label and, for each cell, the mean and the sample
-    standard deviation over seeds of its radius x correct (see ``_pack``); ``commonest`` is the
-    share of the commonest label.
+    standard deviation over seeds of its radius x correct (see ``_pack``), in shares of the
+    ``largest`` of its sigma; beside published logs all radii are rounded as theirs.
+    ``commonest`` is the share of the commonest label.
     """
-    panels, images = [], []
+    panels, images, largest = [], [], {}
+    rounding = metrics.LOG_ROUNDING if any(run.log for run in experiment.runs) else ""
     points = list(published_points.points(experiment))
     labels = None
     for sigma in experiment.sigmas:
@@ -54,6 +56,8 @@ def reduce(experiment: Experiment) -> dict[str, Any]:
         step = _step(cap)
         grid = np.append(metrics.radii(step, cap), cap)
         curves, outcomes = [], []
+        # Rounded to three digits, radii may exceed the cap by half a percent.
+        largest[f"{sigma:.2f}"] = top = 1.005 * cap if rounding else cap
         for index, row in enumerate(experiment.rows):
             runs = experiment.cells.get((row, sigma))
             if not runs:
@@ -63,7 +67,7 @@ def reduce(experiment: Experiment) -> dict[str, Any]:
             of = {"row": index, "seeds": len(runs)}
             curves.append(of | _curve(tables, grid))
             outcomes.append(of | _outcomes(tables, experiment, sigma))
-            images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, cap))
+            images.append(of | {"sigma": f"{sigma:.2f}"} | _pack(tables, top, rounding))
         panel = {"sigma": f"{sigma:.2f}", "cap": cap, "step": step}
         published = list(_published(experiment, points, sigma, cap))
         panels.append(panel | {"curves": curves, "published": published, "outcomes": outcomes})
@@ -75,6 +79,7 @@ def reduce(experiment: Experiment) -> dict[str, Any]:
             "first": certified.start,
             "step": certified.step,
             "levels": [LEVELS, SPREAD_LEVELS],
+            "largest": largest,
             "labels": _base64(labels.to_numpy(), "<u2"),
             "commonest": float(labels.value_counts(normalize=True).max()),
             "cells": images,
@@ -162,18 +167,18 @@ def _at_cap(table: pd.DataFrame, protocol: Protocol, sigma: float) -> NDArray[np
     return (table["radius"] > radii.mean()).to_numpy()
 
 
-def _pack(tables: list[pd.DataFrame], cap: float) -> dict[str, Any]:
+def _pack(tables: list[pd.DataFrame], largest: float, rounding: str) -> dict[str, Any]:
     """Return mean and deviation of each image's radius x correct over the seeds, in base64.
 
-    A mean is a uint16, in units of cap / LEVELS; a deviation a uint8, in units of
-    cap / SPREAD_LEVELS. One seed has no deviation.
+    A mean is a uint16, in units of ``largest`` / LEVELS; a deviation a uint8, in units of
+    ``largest`` / SPREAD_LEVELS. One seed has no deviation.
     """
-    radii = np.array([metrics.credited_radius(table) for table in tables])
-    # Published radii are rounded, and those at the cap may lie a little beyond it.
-    mean = _base64(np.rint(np.minimum(radii.mean(0) / cap, 1) * LEVELS), "<u2")
+    rounded = (t.assign(radius=metrics.round_radii(t["radius"], rounding)) for t in tables)
+    radii = np.array([metrics.credited_radius(table) for table in rounded])
+    mean = _base64(np.rint(radii.mean(0) / largest * LEVELS), "<u2")
     if len(radii) == 1:
         return {"mean": mean}
-    spread = np.rint(radii.std(0, ddof=1) / cap * SPREAD_LEVELS)
+    spread = np.rint(radii.std(0, ddof=1) / largest * SPREAD_LEVELS)
     return {"mean": mean, "spread": _base64(spread, "u1")}
 
 

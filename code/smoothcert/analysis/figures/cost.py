@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import style, tidy
 
 UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
+FILLS = ("full", "none", "left", "right", "top", "bottom")
+"""Of the marks, by device."""
 
 
 def measure(experiment: Experiment) -> pd.DataFrame:
@@ -45,23 +48,28 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     data = data.assign(
         **{name.replace("seconds", "time"): data[name] / UNITS[unit] for name in own}
     )
-    devices = data["device"].unique()
+    devices = dict(zip(data["device"].unique(), cycle(FILLS)))
     note = f"Mean and {style.spread(data)}. {style.counts(experiment)} "
     if len(devices) == 1:
-        note += f"Trained on {devices[0]}."
+        note += f"Trained on {next(iter(devices))}."
     else:
         note += (
-            f"Trained on {len(devices)} kinds of devices, whose times do not compare: a method has "
-            "a mark for each that trained it."
+            f"Trained on {len(devices)} kinds of devices, whose times do not compare: marks tell "
+            "them apart."
         )
     sigmas = [sigma for sigma in experiment.sigmas if (data["sigma"] == sigma).any()]
     legend = style.entries(tidy.rows(experiment, data), style.marker_style)
+    if len(devices) > 1:
+        mark = {"marker": "o", "color": style.INK, "linestyle": "none"}
+        legend += [style.entry(name, mark | {"fillstyle": fill}) for name, fill in devices.items()]
     figure, panels = style.grid(len(sigmas), legend, note)
     for panel, sigma in zip(panels, sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
         for index, row in tidy.rows(experiment, at_sigma):
             own = tidy.of(row, at_sigma)
-            style.points(panel, "time", "acr", own, style.marker_style(index))
+            for device, marks in own.groupby("device", sort=False):
+                look = style.marker_style(index) | {"fillstyle": devices[device]}
+                style.points(panel, "time", "acr", marks, look)
         _time_axis(panel, data["time_mean"], data["time_std"], unit)
         style.sigma_title(panel, sigma)
         if style.first_column(panel):

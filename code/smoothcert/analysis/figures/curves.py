@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,9 +35,16 @@ def draw_curve(panel: Axes, data: pd.DataFrame, index: int) -> None:
 
 
 def draw_per_sigma(
-    experiment: Experiment, data: pd.DataFrame, legend: Sequence[Line2D], note: str
+    experiment: Experiment,
+    data: pd.DataFrame,
+    legend: Sequence[Line2D],
+    note: str,
+    farthest: Mapping[float, float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each noise level, and a curve for each row in it."""
+    """Return a figure with a panel for each noise level, and a curve for each row in it.
+
+    ``farthest`` are the radii that panels have to show, by noise level, beside the curves.
+    """
     note = f"{note} {style.counts(experiment)} Dotted: the largest radius at this n."
     figure, panels = style.grid(len(experiment.sigmas), legend, note)
     for panel, sigma in zip(panels, experiment.sigmas, strict=True):
@@ -45,12 +52,16 @@ def draw_per_sigma(
         for index, row in tidy.rows(experiment, at_sigma):
             draw_curve(panel, tidy.of(row, at_sigma), index)
         style.sigma_title(panel, sigma)
-        finish(panel, [experiment.cap(sigma)])
+        finish(panel, [experiment.cap(sigma)], (farthest or {}).get(sigma, 0))
     return figure, panels
 
 
-def finish(panel: Axes, caps: Sequence[float]) -> None:
-    """Mark the caps, of which close ones share a label, and label the axes."""
+def finish(panel: Axes, caps: Sequence[float], farthest: float = 0) -> None:
+    """Mark the caps, of which close ones share a label, and label the axes.
+
+    They end beyond the largest cap, or beyond ``farthest``.
+    """
+    end = max([*caps, farthest])
     labelled = max(caps) * 1.1
     for radius in sorted(caps, reverse=True):
         panel.axvline(radius, color=style.INK, linewidth=0.9, linestyle=":")
@@ -59,8 +70,10 @@ def finish(panel: Axes, caps: Sequence[float]) -> None:
         labelled = radius
         panel.text(
             radius, 1.01, f"cap {radius:.2f}" if len(caps) == 1 else f"{radius:.2f}",
-            transform=panel.get_xaxis_transform(), ha="right", va="bottom", fontsize="small",
+            # On the left it would stand in the title.
+            ha="right" if radius > 0.35 * end else "left", va="bottom", fontsize="small",
+            transform=panel.get_xaxis_transform(),
         )  # fmt: skip
-    panel.set(xlim=(0, max(caps) * 1.03), ylim=(0, 1), xlabel="Certified $\\ell_2$ radius $r$")
+    panel.set(xlim=(0, end * 1.03), ylim=(0, 1), xlabel="Certified $\\ell_2$ radius $r$")
     if style.first_column(panel):
         panel.set_ylabel("Certified accuracy")

@@ -36,7 +36,8 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
         f"{style.bands(certified)} Marks: accuracy under attack, abstentions being wrong; "
         f"bars: ± 1 {style.spread(attacked)}. {empirical.describe(experiment)}"
     )
-    figure, panels = curves.draw_per_sigma(experiment, certified, legend, note)
+    farthest = attacked.groupby("sigma")["radius"].max().to_dict()
+    figure, panels = curves.draw_per_sigma(experiment, certified, legend, note, farthest)
     for panel, sigma in zip(panels, experiment.sigmas, strict=True):
         for line in panel.get_lines():  # marks here are attacks, and tell no dashes apart
             line.set_marker("none")
@@ -47,8 +48,7 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
                 own["radius"], own["mean"], style.bar(own), clip_on=False, elinewidth=0.9,
                 capsize=2, **style.marker_style(index),
             )  # fmt: skip
-        farthest = max([experiment.cap(sigma), *at_sigma["radius"]])
-        panel.set(xlim=(0, 1.03 * farthest), xlabel="$\\ell_2$ norm of the perturbation")
+        panel.set_xlabel("$\\ell_2$ norm of the perturbation")
         if style.first_column(panel):
             panel.set_ylabel("Accuracy")
     return figure

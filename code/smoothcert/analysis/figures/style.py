@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
@@ -160,8 +161,9 @@ def name_points(
             inside = left <= box.x0 and box.x1 <= right and bottom <= box.y0 and box.y1 <= top
             if inside and not any(box.overlaps(other) for other in taken):
                 panel.annotate(
-                    name, place, offset, textcoords="offset points", va="bottom", fontsize=7
-                )
+                    name, place, offset, textcoords="offset points", va="bottom", fontsize=7,
+                    path_effects=[withStroke(linewidth=2, foreground=PAPER)],
+                )  # fmt: skip
                 taken.append(box)
                 break
 
@@ -283,7 +285,9 @@ def _seeds(data: pd.DataFrame) -> str:
 
 def plain(label: str) -> str:
     """Return a label that matplotlib shows as it is: neither formula nor hidden."""
-    return f"\u200b{label}".replace("$", r"\$")
+    # Nothing else: in a PDF, what does not show divides words.
+    shown = f"\u200b{label}" if label.startswith("_") else label
+    return shown.replace("$", r"\$")
 
 
 def _legend(figure: Figure, entries: Sequence[Line2D], width: float) -> Legend:
