@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from synthetic import write_experiment
 
-from smoothcert.analysis.render import TABLE_FORMATS, Block, Cell, Column, Table
+from smoothcert.analysis.cells import Block, Cell, Column, Table
+from smoothcert.analysis.latex import latex
 from smoothcert.analysis.tables import TABLES, write_tables
 
 HOSTILE = r"[1] * <script>alert(1)</script> 50% & $x_1$ #{}~^\ | ≈∞x₂² “η = 1” \input{x}"
@@ -63,19 +64,15 @@ def wide(columns: int, label: str = "Gaussian") -> Table:
     return Table(["A note."], [Block("", headings, [cells])], pd.DataFrame({"x": [1]}))
 
 
-def latex(table: Table) -> str:
-    return TABLE_FORMATS["tex"]("wide", "Wide", table)
-
-
 def test_many_numbers_are_cut_into_tables_that_a_page_can_hold():
-    text = latex(wide(20))
+    text = latex("wide", "Wide", wide(20))
     parts = re.findall(r"\\midrule\n(.*) \\\\", text)
     assert all(part.startswith("Gaussian & ") for part in parts)
     numbers = [re.findall(r"(\d+)\.00 ", part) for part in parts]
     assert [len(part) for part in numbers] == [5, 5, 5, 5]
     assert [number for part in numbers for number in part] == [str(i) for i in range(20)]
     assert r"\begin{table*}" in text
-    assert r"\begin{table}" in latex(wide(2))
+    assert r"\begin{table}" in latex("wide", "Wide", wide(2))
 
 
 def test_sentences_break_and_paths_do_not():
@@ -83,7 +80,7 @@ def test_sentences_break_and_paths_do_not():
         table = wide(3, label)
         headings = [*table.blocks[0].columns, Column("Folder", words=True)]
         rows = [[*row, Cell("x")] for row in table.blocks[0].rows]
-        text = latex(replace(table, blocks=[Block("", headings, rows)]))
+        text = latex("wide", "Wide", replace(table, blocks=[Block("", headings, rows)]))
         assert ("p{" in text) == breaks
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from smoothcert.analysis import metrics
+from smoothcert.analysis.cells import Table
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Table
 from smoothcert.analysis.tables import base
 
 

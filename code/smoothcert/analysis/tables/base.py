@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from smoothcert.analysis import significance
+from smoothcert.analysis.cells import Block, Cell, Column
 from smoothcert.analysis.experiment import Row
 from smoothcert.analysis.measurement import Results, Value
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Block, Cell, Column
 
 ABSENT = Cell("–")
 GUESS = "†"

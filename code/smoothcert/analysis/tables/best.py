@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import metrics
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.measurement import CLEAN, Measured, Results, numbers
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import base
 
 EVERY = "All families"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from smoothcert.analysis import metrics
+from smoothcert.analysis.cells import Block, Column, Table
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Block, Column, Table
 from smoothcert.analysis.significance import leaders
 from smoothcert.analysis.tables import base
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import evidence, metrics
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.evidence import Finding, Outcome, Result
 from smoothcert.analysis.measurement import Results
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import base
 
 COLUMNS = (

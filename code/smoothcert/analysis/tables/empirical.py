@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from smoothcert.analysis import empirical
+from smoothcert.analysis.cells import Block, Column, Table
+from smoothcert.analysis.cells import Cell as Shown
 from smoothcert.analysis.empirical import Cell
 from smoothcert.analysis.measurement import Results
-from smoothcert.analysis.render import Block, Column, Table
-from smoothcert.analysis.render import Cell as Shown
 from smoothcert.analysis.tables import base
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.measurement import Results
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.tables import base
 
 METRICS = {

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import metrics, significance
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.measurement import CLEAN, Measured, Results
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.significance import SIGNIFICANCE
 from smoothcert.analysis.tables import base
 

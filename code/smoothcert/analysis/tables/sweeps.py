@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import metrics
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.measurement import CLEAN, Measured, Results, Value
 from smoothcert.analysis.metrics import Quantity
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.significance import leaders
 from smoothcert.analysis.tables import base
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from smoothcert.analysis import judgement, metrics
+from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.judgement import Judged
 from smoothcert.analysis.measurement import Results
-from smoothcert.analysis.render import Block, Cell, Column, Table
 from smoothcert.analysis.t_tests import Sample
 from smoothcert.analysis.tables import base
 from smoothcert.analysis.verdicts import Kind, Verdict, printed
