@@ -68,11 +68,13 @@ def finish(panel: Axes, caps: Sequence[float], farthest: float = 0) -> None:
         if labelled - radius < 0.08 * max(caps):
             continue  # the label of the next larger cap stands there
         labelled = radius
+        label = f"cap {radius:.2f}" if len(caps) == 1 else f"{radius:.2f}"
+        # Above the panel, but not in its title: beyond a lone cap the panel is empty.
+        inside = len(caps) == 1 and radius < 0.35 * end
+        place = {"ha": "left", "va": "top"} if inside else {"ha": "right", "va": "bottom"}
         panel.text(
-            radius, 1.01, f"cap {radius:.2f}" if len(caps) == 1 else f"{radius:.2f}",
-            # On the left it would stand in the title.
-            ha="right" if radius > 0.35 * end else "left", va="bottom", fontsize="small",
-            transform=panel.get_xaxis_transform(),
+            radius, 0.97 if inside else 1.01, f" {label}" if inside else label, **place,
+            transform=panel.get_xaxis_transform(), fontsize="small",
         )  # fmt: skip
     panel.set(xlim=(0, end * 1.03), ylim=(0, 1), xlabel="Certified $\\ell_2$ radius $r$")
     if style.first_column(panel):

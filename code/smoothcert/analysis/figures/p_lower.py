@@ -51,8 +51,8 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
         f"{style.spread(data)}; at cap: all n votes agree. {style.counts(experiment)}"
     )
     heights = [2.8, 0.17 * (len(legend) + 1) + 0.1]
-    figure, panels = style.panels(heights, len(sigmas), legend, note)
-    for (above, below), sigma in zip(panels.T, sigmas, strict=True):
+    figure, stacks = style.stacks(len(sigmas), heights, legend, note)
+    for (above, below), sigma in zip(stacks, sigmas, strict=True):
         at_sigma = data[data["sigma"] == sigma]
         for index, row in tidy.rows(experiment, at_sigma):
             own = tidy.of(row, at_sigma)

@@ -229,15 +229,32 @@ def panels(
     return figure, made
 
 
+def stacks(
+    count: int,
+    heights: Sequence[float],
+    legend: Sequence[Line2D],
+    note: str,
+    share: str | bool = False,
+) -> tuple[Figure, list[NDArray]]:
+    """Return a figure and its ``count`` stacks of panels, in rows of COLUMNS; four in a square.
+
+    ``heights`` are those of a stack's panels, in inches.
+    """
+    columns = 2 if count == 4 else min(count, COLUMNS)
+    rows = -(-count // columns)
+    figure, made = panels([*heights] * rows, columns, legend, note, share)
+    found = [stack for row in np.split(made, rows) for stack in row.T]
+    for panel in np.ravel(found[count:]):
+        panel.remove()
+    return figure, found[:count]
+
+
 def grid(
     count: int, legend: Sequence[Line2D], note: str, height: float = 3.0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its ``count`` panels, in rows of COLUMNS; four stand in a square."""
-    columns = 2 if count == 4 else min(count, COLUMNS)
-    figure, made = panels([height] * -(-count // columns), columns, legend, note)
-    for panel in made.flat[count:]:
-        panel.remove()
-    return figure, list(made.flat[:count])
+    """Return a figure and its ``count`` panels, as stacks of one."""
+    figure, found = stacks(count, [height], legend, note)
+    return figure, [panel for (panel,) in found]
 
 
 def sigma_title(panel: Axes, sigma: float) -> None:

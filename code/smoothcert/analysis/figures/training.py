@@ -1,4 +1,4 @@
-"""The training logs: a column for each noise level, a row for each quantity."""
+"""The training logs: a stack of panels for each noise level, a panel for each quantity."""
 
 from __future__ import annotations
 
@@ -39,16 +39,15 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     note = f"{style.bands(data)} Means over each epoch's noisy training images."
     if "regularizer" in shown:
         note += " The loss includes the regularizer, with its weight."
-    figure, panels = style.panels([2.0] * len(shown), len(sigmas), legend, note, share="row")
-    for column, sigma in zip(panels.T, sigmas, strict=True):
-        for panel, name in zip(column, shown, strict=True):
+    figure, stacks = style.stacks(len(sigmas), [2.0] * len(shown), legend, note, share="row")
+    for stack, sigma in zip(stacks, sigmas, strict=True):
+        for panel, name in zip(stack, shown, strict=True):
             at_sigma = data[(data["sigma"] == sigma) & (data["quantity"] == name)]
             for index, row in tidy.rows(experiment, at_sigma):
                 style.line(panel, "epoch", tidy.of(row, at_sigma), index)
-        style.sigma_title(column[0], sigma)
-        for panel in column:
+            if style.first_column(panel):
+                panel.set_ylabel(QUANTITIES[name])
             panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        column[-1].set_xlabel("Epoch")
-    for panel, name in zip(panels[:, 0], shown, strict=True):
-        panel.set_ylabel(QUANTITIES[name])
+        style.sigma_title(stack[0], sigma)
+        stack[-1].set_xlabel("Epoch")
     return figure
