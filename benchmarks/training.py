@@ -40,8 +40,9 @@ from smoothcert import cuda_graph, datasets, methods, models, records
 from smoothcert.datasets.base import InMemory
 from smoothcert.device import choose, describe
 from smoothcert.point import Point
+from smoothcert.run_files import TRAINING_LOG
 from smoothcert.settings import Training
-from smoothcert.train import LOG, train
+from smoothcert.train import train
 
 SIGMA, BATCH, LR = 0.5, 256, 0.01
 NETWORKS = {"lenet": "mnist", "resnet20": "cifar10", "resnet110": "cifar10"}
@@ -238,7 +239,9 @@ def loop(
     def epoch() -> float:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             train(point, data, Path(folder), device)
-            (row,) = csv.DictReader(Path(folder, LOG).read_text().splitlines(), delimiter="\t")
+            (row,) = csv.DictReader(
+                Path(folder, TRAINING_LOG).read_text().splitlines(), delimiter="\t"
+            )
         return len(data.train_labels) / float(row["seconds"])
 
     return epoch

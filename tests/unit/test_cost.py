@@ -13,6 +13,7 @@ from torch.nn.modules import module
 from smoothcert import cli, config, cost, datasets, methods, models, stopwatch, train
 from smoothcert.errors import UserError
 from smoothcert.point import Point
+from smoothcert.run_files import TRAINING_LOG
 from smoothcert.settings import Training
 from smoothcert.smoothing import attack
 from smoothcert.smoothing.sampling import Sampler
@@ -237,7 +238,7 @@ class TestTrainingImage:
         monkeypatch.setattr(stopwatch, "SECONDS", 0.5)
         one = point(epochs=3, batch_size=64)
         train.train(one, datasets.load("digits", tmp_path), tmp_path, CPU)
-        rows = list(csv.DictReader((tmp_path / train.LOG).open(), delimiter="\t"))
+        rows = list(csv.DictReader((tmp_path / TRAINING_LOG).open(), delimiter="\t"))
         epoch = min(float(row["seconds"]) for row in rows)
         image = stopwatch.training_image(stopwatch.representative(one), CPU)
         assert 0.1 < min(image.seconds) * 1437 / epoch < 10

@@ -13,8 +13,9 @@ from smoothcert import cuda_graph, datasets, methods
 from smoothcert.datasets.base import Dataset, InMemory
 from smoothcert.device import choose
 from smoothcert.point import Point
+from smoothcert.run_files import MODEL, TRAINING_LOG
 from smoothcert.settings import Training
-from smoothcert.train import LOG, MODEL, train
+from smoothcert.train import train
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def both_ways(gpu, tmp_path, monkeypatch) -> Callable[[Point, Dataset], None]:
             train(point, data, folder, gpu)
             assert bool(recordings) == (warm_up < 10**9)
             models.append((folder / MODEL).read_bytes())
-            lines = (folder / LOG).read_text().splitlines()
+            lines = (folder / TRAINING_LOG).read_text().splitlines()
             logs.append([line.rsplit("\t", 1)[0] for line in lines])  # without the seconds
         assert models[0] == models[1]
         assert logs[0] == logs[1]
