@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -157,6 +158,13 @@ class TestSetUp:
     def change_lock(project: Path) -> None:
         newer = (project / ".venv/.ready").stat().st_mtime + 1
         os.utime(project / "requirements.lock", (newer, newer))
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_find_what_they_import(script, monkeypatch):
+    """They run by hand alone, on a quiet machine."""
+    monkeypatch.syspath_prepend(str(script.parent))
+    runpy.run_path(str(script), run_name="imported")
 
 
 @pytest.mark.parametrize(
