@@ -306,6 +306,16 @@ class TestMachines:
         _, line = on_machine(configuration.disk, free=10**6)
         assert line.startswith("warning: the results take 22 MB and 1 MB are free")
 
+    def test_folders_that_cannot_be_written(self, tmp_path, monkeypatch):
+        assert on_machine(configuration.folders) == []
+        (line,) = on_machine(configuration.folders, unwritable=("results",))
+        assert line.startswith("error: the folder results cannot be written; ")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "results").mkdir()
+        # Root may write into any folder, unless the disk is read-only.
+        monkeypatch.setattr(os, "access", lambda name, mode: name != "results")
+        assert Machine.here().unwritable == ("results",)
+
 
 def test_weights_are_those_of_the_networks():
     shapes = {"convnet8": (1, 8, 10), "lenet": (1, 28, 10), "resnet50": (3, 224, 1000)}

@@ -64,7 +64,7 @@ def examine(paths: Sequence[Path], machine: Machine) -> list[Finding]:
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
                 )
-    for check in (threads, memory, device, bf16, downloads, named_files, disk):
+    for check in (threads, memory, device, bf16, downloads, named_files, disk, folders):
         found += check(settings, machine)
     return found
 
@@ -332,6 +332,16 @@ def disk(settings: Config, machine: Machine) -> Findings:
             "warning",
             f"the results take {_megabytes(size)} and {_megabytes(machine.free)} are free; free "
             "some, or copy config/ to a folder on a larger disk and run Snakemake with --directory",
+        )
+
+
+def folders(settings: Config, machine: Machine) -> Findings:
+    """Find folders that the workflow must write into and cannot."""
+    for folder in machine.unwritable:
+        yield Finding(
+            "error",
+            f"the folder {folder} cannot be written; give yourself the right to, or copy config/ "
+            "to a folder of your own and run Snakemake with --directory",
         )
 
 

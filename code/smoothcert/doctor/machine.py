@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
-from smoothcert import gpus
+from smoothcert import gpus, runs
 from smoothcert.smoothing import cpu
+
+
+def _folders() -> list[str]:
+    """Return the folders that the workflow writes into; of one that is not there, that above it."""
+    wanted = (runs.RESULTS, "reports", ".snakemake")
+    return list(dict.fromkeys(name if Path(name).exists() else "." for name in wanted))
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Machine:
     """Whether the CPU computes in bf16."""
     free: int
     """Free bytes on the disk of the working folder."""
+    unwritable: tuple[str, ...] = ()
+    """Folders of the workflow's files, or above them, that cannot be written."""
 
     @classmethod
     def here(cls) -> Machine:
@@ -35,4 +44,5 @@ class Machine:
             compiler=any(map(shutil.which, [os.environ.get("CC", "gcc"), "clang"])),
             bf16=cpu.has_bf16(),
             free=shutil.disk_usage(".").free,
+            unwritable=tuple(name for name in _folders() if not os.access(name, os.W_OK)),
         )
