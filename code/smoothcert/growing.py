@@ -97,8 +97,7 @@ class GrowingTable:
 
     def _lines(self) -> list[bytes]:
         """Return the header and the whole lines below it."""
-        content = self.path.read_bytes()
-        return content[: content.rfind(b"\n") + 1].splitlines(keepends=True) or [b""]
+        return whole_lines(self.path).splitlines(keepends=True) or [b""]
 
     def _whole(self) -> int:
         """Drop a torn last line and the rows of a torn last image; return how many images stay."""
@@ -115,6 +114,12 @@ class GrowingTable:
             return self.path.open("ab", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def whole_lines(table: Path) -> bytes:
+    """Return what a table holds without a torn last line, as a kill or a full disk may leave it."""
+    content = table.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
 
 
 def is_finished(table: Path, description: dict[str, Any], replace: bool = False) -> bool:

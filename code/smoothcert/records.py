@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -92,11 +92,11 @@ class PartialTable(GrowingTable):
                 if path.name == CERTIFICATES:
                     rows, _ = read(path.parent)
                 else:
-                    rows = read_table(path, sys.maxsize, partial=True)
+                    rows = _parse(path, unfinished=True)
             except UserError as error:
                 say(f"not taken over: {error}")
                 continue
-            wanted = rows[rows["idx"].isin(indices - self.done)]
+            wanted = rows[rows["idx"].isin(indices - self.done)].drop_duplicates("idx")
             for row in wanted[list(COLUMNS)].itertuples(index=False):
                 self.append(Certificate(*row))
         if len(self.done) > before:
@@ -195,9 +195,11 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
     return table.sort_values("idx", ignore_index=True)
 
 
-def _parse(path: Path) -> pd.DataFrame:
+def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
+    """Return the rows of a table; of an ``unfinished`` one, the last may be torn."""
     try:
-        table = pd.read_csv(path, sep="\t", dtype={"time": str})
+        source = io.BytesIO(growing.whole_lines(path)) if unfinished else path
+        table = pd.read_csv(source, sep="\t", dtype={"time": str})
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {AGAIN}") from error
     except (OSError, ValueError) as error:

@@ -192,6 +192,7 @@ class TestTables:
         page = opened()
         rows = page.locator("#table-best tr:visible")
         before = rows.all_inner_texts()
+        assert before
         box(page, "0.50").uncheck()
         page.get_by_role("button", name="Hide methods").click()
         assert rows.all_inner_texts() == before

@@ -132,13 +132,14 @@ def test_a_changed_experiment_is_announced_in_a_line(finished):
     assert len(reasons[0]) < 400
 
 
-def test_new_tables_have_deleted_certificates_made_again(finished, planned):
+@pytest.mark.parametrize("name", ["analysis/tables/acr.py", "report/page.py"])
+def test_deleted_certificates_are_made_again_for_what_reads_them(finished, planned, name):
     """As the message on damaged ones says, though their summary is still there."""
     (run, *_) = finished.manifest("tiny")["runs"]
     table = finished.folder / run["certificates"] / "certificates.tsv"
     away = table.rename(table.with_name("away"))
-    name = "code/smoothcert/analysis/tables/acr.py"
-    plan = planned(name, "import annotations\n", "import annotations\nX = 1\n")
+    edit = "import annotations\n", "import annotations\nX = 1\n"
+    plan = planned(f"code/smoothcert/{name}", *edit)
     away.rename(table)
     assert {rule: len(jobs) for rule, jobs in plan.items() if rule == "certify"} == {"certify": 1}
 

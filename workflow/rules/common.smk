@@ -179,7 +179,7 @@ def labels(**more):
 
 
 def evaluations(wildcards):
-    """Return the summaries of all runs of an experiment, and what its tables and figures read."""
+    """Return the summaries of an experiment's runs, and what its tables, figures and page read."""
     listed = EXPERIMENTS[wildcards.experiment]["runs"]
     found = []
     for run in listed:

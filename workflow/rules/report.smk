@@ -4,6 +4,7 @@
 rule experiment_report:
     """Write an experiment's report: one HTML file that needs no other."""
     input:
+        evaluations,
         rules.experiment_tables.output,
         figure_files,
         table="reports/{experiment}/tables/acr.html",

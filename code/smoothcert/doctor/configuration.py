@@ -336,7 +336,7 @@ def disk(settings: Config, machine: Machine) -> Findings:
 
 
 def folders(settings: Config, machine: Machine) -> Findings:
-    """Find folders that the workflow must write into and cannot."""
+    """Find folders that every run must write into and cannot."""
     for folder in machine.unwritable:
         yield Finding(
             "error",

@@ -12,7 +12,7 @@ from smoothcert.smoothing import cpu
 
 
 def _folders() -> list[str]:
-    """Return the folders that the workflow writes into; of one that is not there, that above it."""
+    """Return the folders that every run writes into; of one that is not there, that above it."""
     wanted = (runs.RESULTS, "reports", ".snakemake")
     return list(dict.fromkeys(name if Path(name).exists() else "." for name in wanted))
 
@@ -32,7 +32,7 @@ class Machine:
     free: int
     """Free bytes on the disk of the working folder."""
     unwritable: tuple[str, ...] = ()
-    """Folders of the workflow's files, or above them, that cannot be written."""
+    """Folders of results, reports or Snakemake, or above them, that cannot be written."""
 
     @classmethod
     def here(cls) -> Machine:

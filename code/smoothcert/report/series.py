@@ -175,7 +175,7 @@ def _pack(tables: list[pd.DataFrame], largest: float, rounding: str) -> dict[str
     """
     rounded = (t.assign(radius=metrics.round_radii(t["radius"], rounding)) for t in tables)
     radii = np.array([metrics.credited_radius(table) for table in rounded])
-    mean = _base64(np.rint(radii.mean(0) / largest * LEVELS), "<u2")
+    mean = _base64(np.rint(np.minimum(radii.mean(0) / largest, 1) * LEVELS), "<u2")
     if len(radii) == 1:
         return {"mean": mean}
     spread = np.rint(radii.std(0, ddof=1) / largest * SPREAD_LEVELS)

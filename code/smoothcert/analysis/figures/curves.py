@@ -70,7 +70,7 @@ def finish(panel: Axes, caps: Sequence[float], farthest: float = 0) -> None:
         labelled = radius
         label = f"cap {radius:.2f}" if len(caps) == 1 else f"{radius:.2f}"
         # Above the panel, but not in its title: beyond a lone cap the panel is empty.
-        inside = len(caps) == 1 and radius < 0.35 * end
+        inside = len(caps) == 1 and radius < 0.42 * end
         place = {"ha": "left", "va": "top"} if inside else {"ha": "right", "va": "bottom"}
         panel.text(
             radius, 0.97 if inside else 1.01, f" {label}" if inside else label, **place,
