@@ -23,22 +23,23 @@ _held: list[IO[str]] = []
 def choose(kind: str, threads: int) -> torch.device:
     """Return the device ``auto``, ``cpu`` or ``cuda``, and let torch use ``threads`` CPU threads.
 
-    ``auto`` is a GPU where there is one. Of several GPUs, each process takes one that the fewest
-    other processes of this user's workflows hold. On a GPU, torch then computes reproducibly and
-    what is called fp32 in fp32.
+    ``auto`` is a GPU where there is one; one that torch cannot use is warned of. Of several GPUs,
+    each process takes one that the fewest other processes of this user's workflows hold. On a GPU,
+    torch then computes reproducibly and what is called fp32 in fp32.
 
     Raises UserError for ``cuda`` where torch finds no GPU, and for a GPU that it cannot use.
     """
     if threads < 1:
         raise UserError(f"threads must be at least 1, not {threads}")
     torch.set_num_threads(threads)
-    available = kind != "cpu" and torch.cuda.is_available()
-    if kind == "auto" and not available and gpus.count():
-        say(f"warning: {_no_gpu()}; computing on the CPU")
-    if kind == "cpu" or (kind == "auto" and not available):
+    if kind == "cpu":
         return torch.device("cpu")
-    if not available:
-        raise UserError(f"device cuda was asked for, but {_no_gpu()}; use --device cpu")
+    if not torch.cuda.is_available():
+        if kind == "cuda":
+            raise UserError(f"device cuda was asked for, but {_no_gpu()}; use --device cpu")
+        if gpus.count():
+            say(f"warning: {_no_gpu()}; computing on the CPU")
+        return torch.device("cpu")
     from torch._inductor import config as inductor  # slow, and of no use on a CPU
 
     # Reproducible sums: cuBLAS needs its workspace set before the first use.

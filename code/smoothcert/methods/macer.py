@@ -24,7 +24,7 @@ class Objective(Method):
     """Hinge: only radii below sigma * gamma / 2 are raised."""
 
     beta: float = Field(16.0, gt=0)
-    """Inverse temperature of the softmax in the radius term, a large one makes it nearly a vote."""
+    """Inverse temperature of the softmax in the radius term; a large one makes it nearly a vote."""
 
     deferral: int = Field(0, ge=0)
     """First epochs without the radius term; the deferred runs of Jeong & Shin have lr_step + 1."""
