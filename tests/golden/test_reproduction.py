@@ -13,8 +13,12 @@ from scipy.stats import beta, norm
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reproduction"
 ARCHIVE = FOLDER / "results.tar.xz"
-REPORTS = "mnist-every-10", "mnist-rebuttal"
-"""The reports whose runs are ours."""
+REPORTS = {
+    "mnist-every-10": "",
+    "mnist-rebuttal": ", all images",
+    "mnist-first-form": ", ten steps, all images",
+}
+"""The reports whose runs are ours, and what the texts add to the labels in them."""
 with tarfile.open(ARCHIVE) as _archive:
     _members = sorted(map(PurePath, _archive.getnames()))
 CERTIFICATES = [path for path in _members if path.name == "certificates.tsv"]
@@ -58,9 +62,10 @@ def test_votes_give_the_acr_of_the_table(path, runs, unpacked):
 @pytest.fixture(scope="module")
 def cells() -> pd.DataFrame:
     """Return the cells of the committed tables that have runs of ours."""
-    tables = [pd.read_csv(FOLDER / name / "verdicts.csv") for name in REPORTS]
-    tables[1]["label"] += ", all images"
-    table = pd.concat(tables)
+    tables = {name: pd.read_csv(FOLDER / name / "verdicts.csv") for name in REPORTS}
+    table = pd.concat(
+        one.assign(label=one["label"] + REPORTS[name]) for name, one in tables.items()
+    )
     acr = table[(table["metric"] == "acr") & ~table["verdict"].str.startswith("recomputed")]
     return acr[acr["ours"].notna()]
 

@@ -222,6 +222,9 @@ class TestCertifiedAccuracy:
         published = data[data["source"] == "salman2019"]
         printed = published[(published["label"] == "Gaussian") & (published["sigma"] == 0.5)]
         assert dict(zip(printed["radius"], printed["mean"], strict=True))[0.25] == 0.5491
+        assert set(zip(data["dataset"], data["arch"], strict=True)) == {
+            (content.dataset, content.arch)
+        }
         figure = certified_accuracy.draw(content, data)
         lines = figure.axes[1].get_lines()
         curve, (own, other) = lines[1], [one for one in lines if one.get_linestyle() == "None"]

@@ -179,14 +179,21 @@ def labels(**more):
 
 
 def evaluations(wildcards):
-    """Return the summaries of an experiment's runs, and what its tables, figures and page read."""
+    """Return what tables, figures and page of an experiment need: a summary for each run.
+
+    They read what it was made of, too. Snakemake makes that again, if it was deleted since, only for
+    who needs it; in all other cases its names would but lengthen what Snakemake prints.
+    """
     listed = EXPERIMENTS[wildcards.experiment]["runs"]
     found = []
     for run in listed:
         if not run["log"]:
-            found.append(f"{run['folder']}/train.tsv")
-            names = ("certificates.tsv", "certificates.json", "summary.json")
-            found += [f"{run['certificates']}/{name}" for name in names]
+            certified = run["certificates"]
+            read = [f"{certified}/certificates.{suffix}" for suffix in ("tsv", "json")]
+            read.append(f"{run['folder']}/train.tsv")
+            found.append(f"{certified}/summary.json")
+            if Path(found[-1]).exists():
+                found += [name for name in read if not Path(name).exists()]
         if run["attacked"]:
             found += [f"{run['attacked']}/{name}" for name in ("attacked.tsv", "attacked.json")]
     imported = [f"results/published-logs/{wildcards.experiment}.json"]

@@ -11,6 +11,9 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.published import N0
 
+OWN = "source", "dataset", "arch", "radius", "std", "seeds", "subset", "images", "n", "alpha"
+"""What a point takes from its number."""
+
 
 def points(experiment: Experiment) -> Iterator[dict[str, Any]]:
     """Yield the points: source, cell, radius, mean, std, seeds and what they were certified on.
@@ -23,15 +26,11 @@ def points(experiment: Experiment) -> Iterator[dict[str, Any]]:
             repeated = target.log and number in ours
             if number.metric == metrics.CERTIFIED and not repeated:
                 yield {
-                    "source": number.source,
                     "label": target.label,
                     "lambda": target.weight,
                     "sigma": target.sigma,
                     "mean": number.value,
-                    **{
-                        key: getattr(number, key)
-                        for key in ("radius", "std", "seeds", "subset", "images", "n", "alpha")
-                    },
+                    **{key: getattr(number, key) for key in OWN},
                     "n0": N0,
                 }
 
