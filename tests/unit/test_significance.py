@@ -44,15 +44,10 @@ class TestCompare:
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
-    def test_a_single_seed_borrows_the_others_deviation(self, runs):
-        found = significance.compare(value(runs[1]), value(runs[0, :1]))
-        expected = stats.ttest_ind(runs[1].mean(1), runs[0, :1].mean(1))
-        assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
-        assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
-
-    def test_two_single_seeds_take_the_paired_test_over_images(self, runs):
-        found = significance.compare(value(runs[1, :1]), value(runs[0, :1]))
-        expected = stats.ttest_rel(runs[1, 0], runs[0, 0])
+    @pytest.mark.parametrize("seeds", [1, 4])
+    def test_beside_a_single_seed_stands_the_paired_test_over_images(self, runs, seeds):
+        found = significance.compare(value(runs[1, :seeds]), value(runs[0, :1]))
+        expected = stats.ttest_rel(runs[1, :seeds].mean(0), runs[0, 0])
         assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-9)
         assert_allclose(found.interval(0.95), expected.confidence_interval(0.95), rtol=1e-9)
 
@@ -97,8 +92,9 @@ class TestLeaders:
     def test_the_next_decides_not_the_lowest(self):
         assert significance.leaders([[self.low, self.high, self.close]]) == [None]
 
-    def test_two_single_seeds_lead_nothing(self, runs):
-        pair = [value(runs[1, :1] + 9), value(runs[0, :1])]
+    @pytest.mark.parametrize(("seeds", "others"), [(1, 1), (1, 4), (4, 1)])
+    def test_beside_a_single_seed_nothing_leads(self, runs, seeds, others):
+        pair = [value(runs[1, :seeds] + 9), value(runs[0, :others])]
         assert significance.p_value(significance.compare(*pair)) < 1e-9
         assert significance.leaders([pair]) == [None]
 

@@ -103,20 +103,19 @@ class TestSignificance:
             assert_allclose([row["low"], row["high"]], interval, rtol=1e-6)
             assert row["error_over"] == ("seeds" if len(seeds) > 1 else "images")
 
-    def test_one_seed_borrows_the_deviation_of_several(self, folder):
+    def test_one_seed_beside_several_is_compared_over_images(self, folder):
         methods = [{"method": "gaussian"}, {"method": "consistency", "lambda": 5, "seeds": [0]}]
         tables = written(folder, methods=methods, sigmas=[0.5])
         runs = pd.read_csv(tables / "runs.csv").groupby("label")["folder"]
         several, single = (
-            [radii(Path(run)).mean() for run in runs.get_group(label)]
+            np.mean([radii(Path(run)) for run in runs.get_group(label)], axis=0)
             for label in ("Gaussian", "Consistency")
         )
         row = pd.read_csv(tables / "significance.csv").iloc[0]
-        # Student's test knows no deviation of a single value either.
-        assert row["p"] == pytest.approx(stats.ttest_ind(single, several).pvalue, rel=1e-6)
-        assert (row["error_over"], row["seeds"], row["other_seeds"]) == ("seeds", 1, 3)
+        assert row["p"] == pytest.approx(stats.ttest_rel(single, several).pvalue, rel=1e-6)
+        assert (row["error_over"], row["seeds"], row["other_seeds"]) == ("images", 1, 3)
         text = (tables / "significance.md").read_text(encoding="utf-8")
-        assert "a single seed is taken to deviate as the other side's do" in text
+        assert "a paired t test over images where a side is a single seed" in text
 
     def test_adjusts_over_the_whole_table(self, folder):
         data = pd.read_csv(written(folder, methods=SWEEP) / "significance.csv").dropna()

@@ -167,8 +167,8 @@ def _difference(left: np.ndarray, right: np.ndarray) -> tuple[Difference, str]:
     """Return B - A from values (seeds, images), and what its error is over."""
     over = difference(Sample.of(right.mean(1)), Sample.of(left.mean(1)))
     if over is None:
-        return paired(right[0] - left[0]), "over images, the seeds' own error left out"
-    return over, "over seeds, one side's deviation assumed" if over.assumed else "over seeds"
+        return paired(right.mean(0) - left.mean(0)), "over images, the seeds' own error left out"
+    return over, "over seeds"
 
 
 def _images(a: Side, b: Side, images: int) -> Iterator[str]:

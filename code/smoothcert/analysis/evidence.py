@@ -1,10 +1,10 @@
 """What our runs say of the papers' claims.
 
 A claim is *supported* if the 95% interval of each of its differences lies on the claimed side (of
-an equality, the 90% interval within the threshold; of a steady metric, that of its deviation);
-*contradicted* if that of any lies on the other side, at a level raised by their number, since one
-of many does so by chance (Bonferroni); *undecided* between the two, and where each side has a
-single run. Differences are Welch's over seeds. Runs that were trained or certified in another way
+an equality, the 90% interval within the threshold; of a steady metric, that of its deviation, see
+``_steady``); *contradicted* if that of any lies on the other side, at a level raised by their
+number, since one of many does so by chance (Bonferroni); *undecided* between the two, and where a
+side has a single run. Differences are Welch's over seeds. Runs that were trained or certified in another way
 than the published ones are *not comparable*: a short training can turn a difference around.
 """
 
@@ -153,12 +153,10 @@ def _finding(
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
     over = difference(ours, theirs)
     if over is None:
-        return found(Outcome.UNDECIDED, "one run on each side: no deviation between seeds is known")
+        return found(Outcome.UNDECIDED, "a single run on a side tells no deviation between seeds")
     if not over.has_error:
         return found(Outcome.UNDECIDED, "all runs give one number, which tells no deviation")
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
-    if over.assumed:
-        basis += ", both taken to have one deviation"
     level = EQUIVALENCE if comparison.relation == "equal" else DIFFERENCE
     outcome = Outcome.SUPPORTED
     if _surplus(comparison, over, ours, theirs, level)[0] <= 0:
@@ -166,9 +164,9 @@ def _finding(
         refuted = _surplus(comparison, over, ours, theirs, level)[1] < 0
         outcome = Outcome.CONTRADICTED if refuted else Outcome.UNDECIDED
     if comparison.relation == "steady":
-        low, high = _deviation(ours, theirs, level)
-        allowed = comparison.threshold * abs(over.value)
-        basis += f"; a deviation of {low:.2g} to {high:.2g}, against {allowed:.2g}"
+        shown = _steady(comparison.threshold, over, ours, theirs, level)
+        deviation, allowed = (f"{low:.2g} to {high:.2g}" for low, high in shown)
+        basis += f"; a deviation of {deviation}, against {allowed}"
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
@@ -218,13 +216,24 @@ def _surplus(
             return -high - threshold, -low - threshold
         case "equal":
             return threshold - max(-low, high), threshold - max(low, -high, 0)
-    low, high = _deviation(left, right, level)
-    allowed = threshold * abs(over.value)
-    return allowed - high, allowed - low
+    (low, high), (least, most) = _steady(threshold, over, left, right, level)
+    return least - high, most - low
 
 
-def _deviation(left: Sample, right: Sample, level: float) -> tuple[float, float]:
-    """Return the interval of the deviation between seeds, pooled over both sides."""
-    std, df = common_deviation(left, right)
-    tail = (1 - level) / 2
-    return std * (df / chdtri(df, tail)) ** 0.5, std * (df / chdtri(df, 1 - tail)) ** 0.5
+def _steady(
+    threshold: float, over: Difference, left: Sample, right: Sample, level: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the intervals of the deviation between seeds and of what is allowed of it.
+
+    Both hold together at ``level``, as each has half of the error (Bonferroni). The deviation is the
+    root mean square of the sides', weighted by their degrees of freedom; that of its square are
+    fewer where the two are unequal (Satterthwaite 1946).
+    """
+    each = (1 + level) / 2
+    low, high = over.interval(each)
+    allowed = threshold * max(low, -high, 0), threshold * max(-low, high)
+    std, _ = common_deviation(left, right)
+    parts = [(side.seeds - 1, side.std**2) for side in (left, right)]
+    df = sum(f * v for f, v in parts) ** 2 / sum(f * v**2 for f, v in parts)
+    tail = (1 - each) / 2
+    return (std * (df / chdtri(df, tail)) ** 0.5, std * (df / chdtri(df, 1 - tail)) ** 0.5), allowed

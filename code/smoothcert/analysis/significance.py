@@ -1,10 +1,9 @@
 """Whether two methods of an experiment differ: tests, and the adjustment for many of them.
 
 All runs of an experiment certify the same images. Welch's t test compares the means of their
-seeds, and holds for those images; a single seed is taken to deviate as the other side's do. Two
-single seeds tell no deviation: a paired t test over the images takes its place, and tells one
-model from another. It does not tell methods apart: among the published logs of MNIST it finds 51
-of 120 pairs of seeds of one method to differ at the 5% level.
+seeds, and holds for those images. A single seed tells no deviation: beside one, a paired t test
+over the images takes its place, and tells models apart. It does not tell methods apart: among the
+published logs of MNIST it finds 51 of 120 pairs of seeds of one method to differ at the 5% level.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SIGNIFICANCE = 0.05
 
 def over_seeds(a: Value, b: Value) -> bool:
     """Return whether two values are compared over seeds, and not over images."""
-    return max(a.seeds, b.seeds) > 1
+    return min(a.seeds, b.seeds) > 1
 
 
 def compare(a: Value, b: Value) -> Difference | None:
@@ -66,7 +65,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def leaders(columns: Sequence[Sequence[Value | None]]) -> list[int | None]:
     """Return for each column the row whose mean is significantly above the next highest, or None.
 
-    Two single seeds never do: see above.
+    A single seed never leads, and beside one nothing does: see above.
 
     The p-values are adjusted for the number of columns. For the number of rows they need not be:
     the test of the highest against the next at a two-sided level keeps that level, however many

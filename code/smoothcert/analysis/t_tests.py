@@ -2,8 +2,13 @@
 
 All runs of both sides certify the same images: the error from drawing images is common to both
 and cancels. What is left is the deviation between seeds, on those images; more images do not
-remove it. Two methods may have different ones (``difference``). A method and its repetition have
-one, and so has a single run, which knows none of its own (``pooled``).
+remove it. Two methods may have different ones, and each must be known (``difference``). A method
+and its repetition have one, which a single run can borrow (``pooled``).
+
+Our runs of one seed begin with the same weights and see the same images in the same order and with
+the same noise, whatever their method and, up to its scale, sigma. What a seed brings, it brings
+to all: two means over the same seeds differ by less than two independent ones, so that
+``difference`` errs on the safe side there, and results of several cells are not independent.
 """
 
 from __future__ import annotations
@@ -83,10 +88,12 @@ class Difference:
 def difference(left: Sample, right: Sample) -> Difference | None:
     """Return left minus right by Welch's method, each side with a deviation of its own.
 
-    A side that knows none is taken to have the other's; None if neither does.
+    None if a side knows none. It cannot borrow the other method's: where one run of a method that
+    deviates thrice as much as the other stands beside five, a test at 5% would reject half of all
+    equal means.
     """
     if left.std is None or right.std is None:
-        return pooled(left, right)
+        return None
     a, b = left.largest_std**2 / left.seeds, right.largest_std**2 / right.seeds
     spread = a**2 / (left.seeds - 1) + b**2 / (right.seeds - 1)
     df = (a + b) ** 2 / spread if spread else math.inf

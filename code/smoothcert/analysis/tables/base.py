@@ -13,6 +13,8 @@ from smoothcert.analysis.metrics import Quantity
 
 ABSENT = Cell("–")
 GUESS = "†"
+OVER_SEEDS = "Welch's t test over seeds, on these images"
+"""By which test cells of several seeds are compared."""
 
 
 def radius(value: float) -> str:
@@ -149,19 +151,12 @@ def best_note(results: Results, scope: str) -> list[str]:
         return []
     if _seeds(results)[1] == 1:
         return ["Nothing is bold: single seeds tell models apart, but not methods."]
+    single = "" if _seeds(results)[0] > 1 else " Beside a single seed nothing is."
     return [
         f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
-        f"{significance.SIGNIFICANCE:.0%} level ({test_note(results)}; adjusted by Holm's method "
-        "for the number of columns)."
+        f"{significance.SIGNIFICANCE:.0%} level ({OVER_SEEDS}; adjusted by Holm's method for the "
+        f"number of columns).{single}"
     ]
-
-
-def test_note(results: Results) -> str:
-    """Return by which test cells of several seeds are compared."""
-    over_seeds = "Welch's t test over seeds, on these images"
-    if _seeds(results)[0] > 1:
-        return over_seeds
-    return f"{over_seeds}; a single seed is taken to deviate as the other side's do"
 
 
 def _seeds(results: Results) -> tuple[int, int]:

@@ -27,7 +27,7 @@ def table(results: Results) -> Table:
         [
             "Supported: the 95% interval of every difference lies on the claimed side. "
             "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
-            "neither, or one seed each. Not comparable: trained or certified in another way than "
+            "neither, or a single seed on a side. Not comparable: trained or certified in another way than "
             "the runs that the claim is about. The words are ours.",
             *_about_logs(results),
         ]
@@ -35,7 +35,7 @@ def table(results: Results) -> Table:
         else ["No claim of the papers is about this data set and network."]
     )
     return Table(
-        [*notes, *base.rounding_note(results)],
+        notes,
         [_summary(judged), _findings(judged)] if judged else [],
         data.assign(**results.protocol),
     )
@@ -43,11 +43,13 @@ def table(results: Results) -> Table:
 
 def _about_logs(results: Results) -> list[str]:
     """Return what published logs can show, where a method has no other runs."""
-    if all(run.log is None for run in evidence.counted(results.experiment.runs)):
+    kinds = {run.log is None for run in evidence.counted(results.experiment.runs)}
+    if kinds == {True}:
         return []
+    rounded = " All radii are first rounded to three digits, as the logs' are."
     return [
         "Methods that were not run here count with their published logs: between those, a claim is "
-        "compared with the very runs that it is made of, not repeated."
+        f"compared with the very runs that it is made of, not repeated.{rounded * (len(kinds) > 1)}"
     ]
 
 

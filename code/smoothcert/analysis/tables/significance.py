@@ -116,8 +116,8 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
     if data.empty:
         return ["There are no two methods at one noise level to compare."]
     tested, over = data["p"].notna(), set(data["error_over"])
-    tests = [base.test_note(results)] if "seeds" in over else []
-    tests += ["a paired t test over images between two single seeds"] if "images" in over else []
+    tests = [base.OVER_SEEDS] if "seeds" in over else []
+    tests += ["a paired t test over images where a side is a single seed"] * ("images" in over)
     # None is tested where no value varies.
     count = f", as it is and adjusted by Holm's method for all {tested.sum():,} tests of this table"
     adjusted = count if tested.any() else ""
@@ -133,8 +133,8 @@ def _notes(results: Results, data: pd.DataFrame) -> list[str]:
         )
     if "images" in over:
         notes.append(
-            "The test over images leaves out the deviation between seeds: it tells the two models "
-            "apart, but not the methods, and is never bold."
+            "The test over images leaves out the deviation between seeds: it tells models apart, "
+            "but not methods, and is never bold."
         )
     if not tested.all():
         notes.append(
