@@ -154,3 +154,29 @@ def test_a_network_states_its_size(tmp_path, monkeypatch):
     models.refuse_other_size("mine", 32)
     with pytest.raises(UserError, match="arch mine takes images of 32x32 pixels, not 28x28"):
         models.refuse_other_size("mine", 28)
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (lambda images, classes: images.new_zeros(len(images), classes + 2), r"\(1, 12\)"),
+        (lambda images, classes: images, r"\(1, 1, 8, 8\)"),
+        (lambda images, classes: (images, images), "tuple"),
+    ],
+)
+def test_a_network_must_answer_with_a_logit_for_each_class(monkeypatch, returned, found):
+    class Network(torch.nn.Module):
+        def __init__(self, channels, classes):
+            super().__init__()
+            self.classes = classes
+
+        def forward(self, images):
+            return returned(images, self.classes)
+
+    module = "smoothcert.models.convnet8"
+    monkeypatch.setattr(f"{module}.Network", Network)
+    with pytest.raises(UserError, match=rf"convnet8.py: .*, a tensor \(1, 10\) .*not {found}$"):
+        build("convnet8", "digits")
+    monkeypatch.delattr(f"{module}.Network")
+    with pytest.raises(UserError, match=r"convnet8\.py has no class Network"):
+        build("convnet8", "digits")

@@ -60,18 +60,23 @@ class TestIntervals:
         assert (ours.df, ours.assumed) == (4, None)
 
     def test_one_run_against_several_has_the_error_of_a_prediction(self):
-        found = difference(Sample(1.0, None, 1), Sample(0.9, 0.02, 4))
+        found = pooled(Sample(1.0, None, 1), Sample(0.9, 0.02, 4))
         assert (found.df, found.assumed) == (3, "left")
         # t(0.975; 3) = 3.1824, 0.02 * sqrt(1 + 1/4) = 0.022361
         assert found.interval(0.95) == pytest.approx((0.1 - 0.071162, 0.1 + 0.071162), abs=1e-6)
 
     def test_several_runs_against_one_lend_it_their_deviation(self):
-        found = difference(Sample(1.0, 0.02, 4), Sample(0.9, None, 1))
+        found = pooled(Sample(1.0, 0.02, 4), Sample(0.9, None, 1))
         assert (found.df, found.assumed) == (3, "right")
         assert found.error == pytest.approx(0.02 * np.sqrt(1 / 4 + 1))
 
     def test_one_run_against_one_has_no_error(self):
-        assert difference(Sample(1.0, None, 1), Sample(0.9, None, 1)) is None
+        assert pooled(Sample(1.0, None, 1), Sample(0.9, None, 1)) is None
+
+    def test_one_method_lends_another_no_deviation(self):
+        sides = Sample(1.0, None, 1), Sample(0.9, 0.02, 4)
+        assert difference(*sides) is None
+        assert difference(*reversed(sides)) is None
 
     @pytest.mark.parametrize("test", [difference, pooled])
     def test_rounding_widens_the_interval_and_alone_proves_nothing(self, test):

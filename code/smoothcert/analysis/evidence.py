@@ -2,14 +2,16 @@
 
 A claim is *supported* if the 95% interval of each of its differences lies on the claimed side (of
 an equality, the 90% interval within the threshold; of a steady metric, that of its deviation, see
-``_steady``); *contradicted* if that of any lies on the other side, at a level raised by their
-number, since one of many does so by chance (Bonferroni); *undecided* between the two, and where a
-side has a single run. Differences are Welch's over seeds. Runs that were trained or certified in another way
-than the published ones are *not comparable*: a short training can turn a difference around.
+``_relative_deviation``); *contradicted* if that of any lies on the other side, at a level raised
+by their number, since one of many does so by chance (Bonferroni); *undecided* between the two, and
+where a side has a single run. Differences are Welch's over seeds. Runs that were trained or
+certified in another way than the published ones are *not comparable*: a short training can turn a
+difference around.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtri
+from scipy.special import nctdtrinc
 
 from smoothcert import files, published
 from smoothcert.analysis import claims, metrics
@@ -164,9 +166,8 @@ def _finding(
         refuted = _surplus(comparison, over, ours, theirs, level)[1] < 0
         outcome = Outcome.CONTRADICTED if refuted else Outcome.UNDECIDED
     if comparison.relation == "steady":
-        shown = _steady(comparison.threshold, over, ours, theirs, level)
-        deviation, allowed = (f"{low:.2g} to {high:.2g}" for low, high in shown)
-        basis += f"; a deviation of {deviation}, against {allowed}"
+        low, high = _relative_deviation(over, ours, theirs, level)
+        basis += f"; the deviation is {low:.2g} to {high:.2g} times the difference"
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
@@ -216,24 +217,23 @@ def _surplus(
             return -high - threshold, -low - threshold
         case "equal":
             return threshold - max(-low, high), threshold - max(low, -high, 0)
-    (low, high), (least, most) = _steady(threshold, over, left, right, level)
-    return least - high, most - low
+    low, high = _relative_deviation(over, left, right, level)
+    return threshold - high, threshold - low
 
 
-def _steady(
-    threshold: float, over: Difference, left: Sample, right: Sample, level: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the intervals of the deviation between seeds and of what is allowed of it.
+def _relative_deviation(
+    over: Difference, left: Sample, right: Sample, level: float
+) -> tuple[float, float]:
+    """Return the interval of the deviation between seeds, as a multiple of the difference.
 
-    Both hold together at ``level``, as each has half of the error (Bonferroni). The deviation is the
-    root mean square of the sides', weighted by their degrees of freedom; that of its square are
-    fewer where the two are unequal (Satterthwaite 1946).
+    The deviation is the root mean square of the sides', weighted by their degrees of freedom; of
+    unequal ones its square has fewer (Satterthwaite 1946). The difference over its error then
+    follows the noncentral t distribution, whose parameter is what the ratio is told by.
     """
-    each = (1 + level) / 2
-    low, high = over.interval(each)
-    allowed = threshold * max(low, -high, 0), threshold * max(-low, high)
     std, _ = common_deviation(left, right)
     parts = [(side.seeds - 1, side.std**2) for side in (left, right)]
     df = sum(f * v for f, v in parts) ** 2 / sum(f * v**2 for f, v in parts)
-    tail = (1 - each) / 2
-    return (std * (df / chdtri(df, tail)) ** 0.5, std * (df / chdtri(df, 1 - tail)) ** 0.5), allowed
+    scale = (1 / left.seeds + 1 / right.seeds) ** 0.5
+    t, tail = abs(over.value) / (std * scale), (1 - level) / 2
+    largest, smallest = (nctdtrinc(df, p, t) * scale for p in (tail, 1 - tail))
+    return tuple(1 / end if end > 0 else math.inf for end in (largest, smallest))

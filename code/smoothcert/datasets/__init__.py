@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from smoothcert.datasets.base import Dataset, Description
+from smoothcert.datasets.base import Dataset, Description, misfit
 from smoothcert.errors import UserError, suggestion
 
 
@@ -27,9 +27,14 @@ def describe(name: str) -> Description:
 def load(name: str, data_dir: Path) -> Dataset:
     """Return the data set ``name``, downloading into ``data_dir`` what is absent.
 
-    Raises UserError if the name is unknown or the files are missing or corrupt.
+    Raises UserError if the name is unknown, if the files are missing or corrupt, or if the images
+    or labels are not as described.
     """
-    return _module(name).load(data_dir)
+    module = _module(name)
+    data = module.load(data_dir)
+    if fault := misfit(data, module.DESCRIPTION):
+        raise UserError(f"{module.__file__}: {fault}")
+    return data
 
 
 def _module(name: str):
@@ -38,4 +43,6 @@ def _module(name: str):
     module = importlib.import_module(f"{__name__}.{name}")
     if not hasattr(module, "DESCRIPTION"):
         raise UserError(f"{module.__file__} has no DESCRIPTION, as data sets have")
+    if fault := module.DESCRIPTION.fault:
+        raise UserError(f"{module.__file__}: {fault}")
     return module

@@ -32,6 +32,15 @@ class Description:
     augmentations: tuple[str, ...] = ("none", "crop-flip")
     """The values of training.augment that its images take."""
 
+    @property
+    def fault(self) -> str | None:
+        """Return what is wrong with mean or std, or None."""
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            if not isinstance(numbers, tuple) or len(numbers) != self.channels:
+                return f"{name} must be a tuple of {self.channels} numbers, one for each channel"
+        return None if min(self.std) > 0 else "std must be above 0"
+
 
 class Dataset(ABC):
     """A data set that is ready for use."""
@@ -103,6 +112,34 @@ def shuffled(
     for batch in torch.randperm(len(images), generator=generator, device=device).split(size):
         pixels = images[batch]
         yield crop_flip(pixels, generator) if augment == "crop-flip" else pixels, labels[batch]
+
+
+def misfit(data: Dataset, description: Description) -> str | None:
+    """Return in what a data set is not as described or has other types than its class says."""
+    import torch
+
+    size = description.size
+    for split in ("train", "test"):
+        count = getattr(description, f"{split}_images")
+        expected = {"labels": (torch.int64, (count,))}
+        if isinstance(data, InMemory):
+            expected["images"] = torch.uint8, (count, description.channels, size, size)
+        for part, (dtype, shape) in expected.items():
+            found, name = getattr(data, f"{split}_{part}"), f"{split}_{part}"
+            if not isinstance(found, torch.Tensor):
+                return f"{name} must be a tensor, not {type(found).__name__}"
+            if (found.dtype, tuple(found.shape)) != (dtype, shape):
+                return (
+                    f"{name} must be {dtype} {shape} by its DESCRIPTION, not {found.dtype} "
+                    f"{tuple(found.shape)}"
+                )
+        labels, classes = getattr(data, f"{split}_labels"), description.classes
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            return (
+                f"{split}_labels must lie within 0 to {classes - 1}, not {labels.min()} to "
+                f"{labels.max()}"
+            )
+    return None
 
 
 def to_unit(images: Tensor) -> Tensor:

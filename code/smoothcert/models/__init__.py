@@ -76,8 +76,11 @@ def refuse_other_size(arch: str, size: int) -> None:
 def build(specification: Specification) -> Classifier:
     """Return a classifier with fresh weights, drawn from torch's global generator.
 
-    Raises UserError if the architecture is unknown or does not take such images.
+    Raises UserError if the architecture is unknown, does not take such images or does not answer
+    with a logit for each class.
     """
+    import torch
+
     from smoothcert.models.classifier import Classifier
 
     arch = specification.arch
@@ -85,5 +88,17 @@ def build(specification: Specification) -> Classifier:
         raise UserError(f"unknown arch {arch!r}{suggestion(arch, names())}")
     module = importlib.import_module(f"{__name__}.{arch}")
     refuse_other_size(arch, specification.size)
+    if not hasattr(module, "Network"):
+        raise UserError(f"{module.__file__} has no class Network, as architectures have")
     network = module.Network(specification.channels, specification.classes)
-    return Classifier(network, specification)
+    grey = torch.full((1, specification.channels, specification.size, specification.size), 0.5)
+    with torch.no_grad():
+        logits = network.eval()(grey)
+    expected = 1, specification.classes
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UserError(
+            f"{module.__file__}: Network must return a logit for each class, a tensor {expected} "
+            f"for one image, not {found}"
+        )
+    return Classifier(network.train(), specification)
