@@ -141,7 +141,7 @@ def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "file",
         type=Path,
-        help="what torch.save wrote: a state_dict, bare or in a released checkpoint",
+        help="what torch.save wrote: a state_dict, bare or under a key, as in released checkpoints",
     )
     command.add_argument(
         "--arch", choices=models.names(), help="network (default: what the file states)"

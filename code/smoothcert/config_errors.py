@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ValidationError
 
 from smoothcert import methods
-from smoothcert.errors import suggestion
+from smoothcert.errors import UserError, suggestion
 from smoothcert.published import Wanted
 
 LISTS = ("list_type", "tuple_type")
 """Pydantic's errors where a list is expected."""
+
+ONE_VALUE = ("bool_type", "float_type", "int_type", "literal_error", "string_type")
+"""Those where a list may stand for one value."""
 
 PLACES = {"experiments": "the experiment", "": "the top level"}
 """What the text calls a key's section, if not by its key."""
@@ -49,10 +52,22 @@ def explain(error: ValidationError, sections: Sections) -> str:
             return f"{place} is empty: leave it out or give it {'a list' if several else 'keys'}"
         expected = f"a list, as [{value}]" if several else f"keys with values, not {value!r}"
         return f"{place}: expects {expected}"
+    if isinstance(value, list) and first["type"] in ONE_VALUE:
+        return f"{place}: takes one value, not a list{_several(first['loc'])}"
     message = first["msg"].removeprefix("Value error, ")
     if isinstance(value, str | int | float) and first["type"] != "value_error":
         message += f", not {value!r}"
     return f"{place}: {message}" if place else message
+
+
+def _several(location: tuple[str | int, ...]) -> str:
+    """Return how several values of a method's setting are run, if it is one."""
+    if not {"parameters", "training"} & set(location):
+        return ""
+    return (
+        "; only lambda sweeps over a list: give each value an entry of its own under methods, with "
+        "a label"
+    )
 
 
 def _not_loaded(name: str) -> str:
@@ -61,8 +76,8 @@ def _not_loaded(name: str) -> str:
         return f"unknown method {name!r}{suggestion(name, methods.names())}"
     try:
         methods.load(name)
-    except Exception as error:
-        return f"method {name} cannot be loaded ({type(error).__name__}: {error})"
+    except UserError as error:
+        return str(error)
     return f"method {name} cannot be configured: its Objective is no Method with sound fields"
 
 

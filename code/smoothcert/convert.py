@@ -19,7 +19,7 @@ from smoothcert.errors import UserError
 from smoothcert.progress import say
 
 WEIGHTS = ("state_dict", "net")
-"""Keys under which a file holds its weights, unless it is a bare state_dict."""
+"""Keys under which the papers' files hold their weights."""
 
 WRAPPERS = re.compile(r"(module\.|_orig_mod\.|1\.)*")
 """Before the layers' names: of DataParallel, compile and Sequential(normalisation, network)."""
@@ -77,16 +77,33 @@ def convert(
 
 
 def weights(file: Path, content: Any) -> dict[str, Tensor]:
-    """Return the weights in the content of a file that is not ours, or raise UserError."""
-    if isinstance(content, dict):
-        if content.get("format") == checkpoint.FORMAT:
-            raise UserError(f"{file} is a smoothcert checkpoint already: use it as it is")
-        found = next((content[key] for key in WEIGHTS if key in content), content)
-        parts = found.items() if isinstance(found, dict) else ()
-        if parts and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in parts):
-            return found
-    raise UserError(
-        f"{file} holds no weights: neither a state_dict under {' or '.join(WEIGHTS)} nor a bare one"
+    """Return the one state_dict in the content of a file that is not ours, bare or under a key.
+
+    Those under WEIGHTS come before all others. Raises UserError if there is none, or several.
+    """
+    if _is_state(content):
+        return content
+    parts = content if isinstance(content, dict) else {}
+    if parts.get("format") == checkpoint.FORMAT:
+        raise UserError(f"{file} is a smoothcert checkpoint already: use it as it is")
+    found = [key for key in parts if _is_state(parts[key])]
+    found = [key for key in WEIGHTS if key in found][:1] or found
+    if len(found) == 1:
+        return parts[found[0]]
+    if found:
+        raise UserError(
+            f"{file} holds several state_dicts, under {', '.join(map(repr, found))}; save the one "
+            "to convert alone"
+        )
+    raise UserError(f"{file} holds no weights: neither a bare state_dict nor one under a key")
+
+
+def _is_state(content: Any) -> bool:
+    """Return whether it is a state_dict: tensors by the names of their layers."""
+    return (
+        isinstance(content, dict)
+        and len(content) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
     )
 
 

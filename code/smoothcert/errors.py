@@ -19,4 +19,4 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"; did you mean {nearest[0]!r}?"
-    return f"; known: {', '.join(known)}"
+    return f"; known: {', '.join(map(repr, known))}"

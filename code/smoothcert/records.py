@@ -15,7 +15,7 @@ from smoothcert import files, growing
 from smoothcert.errors import UserError
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import say
-from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
+from smoothcert.run_files import ATTACKED, CERTIFICATES, CERTIFICATES_DESCRIPTION
 
 ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
@@ -166,11 +166,18 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     except UserError as error:
         if (folder / CERTIFICATES).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
-        raise
+        raise UserError(f"{error}{attacked(folder)}") from error
     for key in ("point", "protocol", "shard", "images", "provenance"):
         if not isinstance(description, dict) or key not in description:
             raise UserError(f"{about} does not tell {key}; delete it and {AGAIN}")
     return read_table(folder / CERTIFICATES, description["images"]), description
+
+
+def attacked(path: Path) -> str:
+    """Return, for the end of a message, that a folder or table is of attacks, if it is."""
+    if path.name != ATTACKED and not (path / ATTACKED).exists():
+        return ""
+    return "; this is the output of smoothcert attack: name that of smoothcert certify"
 
 
 def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
@@ -211,6 +218,7 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
     if missing:
         raise UserError(
             f"{path} is no table of certificates: it has no column {', '.join(missing)}"
+            f"{attacked(path)}"
         )
     try:
         clock = table["time"].str.contains(":", na=False)

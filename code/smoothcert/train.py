@@ -297,10 +297,17 @@ def _refuse_no_share(hits: Tensor, method: str) -> None:
 def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
-        batch = int(bad[0]) // point.parameters.minibatches
+        step = int(bad[0])
+        # Before the first step, nothing has been learned at any rate.
+        remedy = (
+            f"lower training.lr{_kept(epoch)}"
+            if epoch or step
+            else f"no step came before, so look at the loss of method {point.method} and at the "
+            "data, not at training.lr"
+        )
         raise UserError(
-            f"the loss of {point} became {losses[bad[0]].item()} in epoch {epoch + 1}, "
-            f"batch {batch + 1}; lower training.lr{_kept(epoch)}"
+            f"the loss of {point} became {losses[step].item()} in epoch {epoch + 1}, "
+            f"batch {step // point.parameters.minibatches + 1}; {remedy}"
         )
 
 

@@ -180,6 +180,12 @@ def test_the_command(sides, tmp_path, capsys):
     assert printed.count("    image ") == 2
     with pytest.raises(SystemExit, match="is no table of certificates"):
         cli.main(["compare", str(sides[0]), str(tmp_path / "nowhere")])
+    attacked = tmp_path / "pgd"
+    attacked.mkdir()
+    (attacked / "attacked.tsv").write_text("idx\tlabel\n", encoding="utf-8")
+    for path in (attacked, attacked / "attacked.tsv"):
+        with pytest.raises(SystemExit, match=r"is no table .* is the output of smoothcert attack:"):
+            cli.main(["compare", str(sides[0]), str(path)])
     with pytest.raises(SystemExit, match="no cell in common"):
         cli.main(["compare", str(sides[0]), str(sides[1] / "z")])
     with pytest.raises(SystemExit, match="--images must be 0 or more, not -3"):

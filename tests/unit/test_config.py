@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -110,8 +111,8 @@ def test_a_method_that_cannot_be_loaded_stops_nothing_but_its_own_use(tmp_path):
         env={"PYTHONPATH": str(tmp_path), "PATH": ""}, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     assert found[0] == "fine gaussian"
-    assert "methods[0].method: method torn cannot be loaded (SyntaxError: " in found[1]
-    assert "method lost cannot be loaded (ModuleNotFoundError: No module named" in found[2]
+    assert re.search(r"methods\[0\]\.method: \S+torn\.py cannot be loaded \(SyntaxEr", found[1])
+    assert "lost.py cannot be loaded (ModuleNotFoundError: No module named" in found[2]
     assert "helper.py has no class Objective" in found[3]
     assert len(found) == 4
 
@@ -199,7 +200,15 @@ def experiment(**changes):
         (entry(0, **{"lambda": 3}), "method gaussian has no regularizer: leave lambda out"),
         (entry(1, parameters={"m": 1}), "methods[1].parameters.m: Input should be greater than"),
         (entry(0, parameters={"m": 2}), "parameters.m: unknown key; method gaussian has no param"),
-        (entry(1, parameters={"k": 2}), "parameters.k: unknown key; known: eta, form, m"),
+        (entry(1, parameters={"k": 2}), "parameters.k: unknown key; known: 'eta', 'form', 'm'"),
+        (
+            entry(1, parameters={"eta": [0, 1]}),
+            "experiments[0].methods[1].parameters.eta: takes one value, not a list; only lambda "
+            "sweeps over a list: give each value an entry of its own under methods, with a label",
+        ),
+        (entry(1, parameters={"form": ["kl"]}), "parameters.form: takes one value, not a list; on"),
+        (experiment(training={"lr": [0.1, 0.2]}), "training.lr: takes one value, not a list; only"),
+        (experiment(certification={"n": [10]}), "certification.n: takes one value, not a list"),
         (entry(1, parameters={"lambda": 2}), "lambda: unknown key; it belongs to its method"),
         (entry(1, eta=2), "methods[1].eta: unknown key; it belongs to parameters"),
         (entry(1, lr=2), "methods[1].lr: unknown key; it belongs to training"),
@@ -347,6 +356,12 @@ class TestInitFrom:
         (after,), _ = self.points(training={"epochs": 7})
         assert before.folder != after.folder
 
+    def test_a_file_of_another_name_is_sent_to_convert(self, tmp_path):
+        path = tmp_path / "lenet.pth"
+        path.touch()
+        with pytest.raises(UserError, match=r"lenet\.pth' is a file, but .*; smoothcert convert"):
+            config.read(self.settings(str(path)))
+
     def test_a_file_stays_as_it_is(self):
         (tuned,), _ = self.points("models/mine.pt")
         assert tuned.training.init_from == "models/mine.pt"
@@ -356,6 +371,11 @@ class TestInitFrom:
         [
             ("pretraining/Gausian", {}, "did you mean 'pretraining/Gaussian'?"),
             ("Gaussian", {}, "neither a run as EXPERIMENT/LABEL nor a checkpoint file (.pt)"),
+            (
+                "x",
+                {"methods": [{"method": "gaussian", "label": "a, b"}]},
+                "known: 'finetuning/Consistency', 'pretraining/a, b'",
+            ),
             ("pretraining/Gaussian", {"seeds": [0]}, "has no run with sigma 0.25, seed 1"),
             ("pretraining/swept", {"sigmas": [0.5]}, "has no run with sigma 0.25, seed 1"),
             (
@@ -478,7 +498,7 @@ def test_overlays_merge_as_in_snakemake(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("package", "load", "message"),
     [
-        (methods, methods.load, r"stray\.py has no class Objective with a title"),
+        (methods, methods.load, r"stray\.py has no class Objective\(Method\), as methods have"),
         (datasets, datasets.describe, r"stray\.py has no DESCRIPTION"),
     ],
 )

@@ -122,11 +122,12 @@ def test_released_files_of_imagenet(tmp_path):
     "wrap",
     [
         lambda net: {"net": net.state_dict(), "epoch": 440},  # Zhai et al.
+        lambda net: {"model": net.state_dict(), "optimizer": {"state": {}}},
         lambda net: net.state_dict(),
         lambda net: nn.DataParallel(nn.Sequential(nn.Identity(), net)).state_dict(),
         lambda net: nn.Sequential(nn.Identity(), torch.compile(net)).state_dict(),
     ],
-    ids=["net", "bare", "parallel outside", "compiled"],
+    ids=["net", "another key", "bare", "parallel outside", "compiled"],
 )
 def test_other_layouts(tmp_path, wrap):
     net = network("resnet20")
@@ -200,11 +201,12 @@ def renamed(old, new):
         ({"state_dict": LENET, "args": argparse.Namespace(lr=0.1)}, {}, "holds argparse.Namespace"),
         ({"state_dict": LENET, "best": np.float64(0.5)}, {}, "holds numpy._core.multiarray.scalar"),
         (nn.Identity(), {}, "holds torch.nn.modules.linear.Identity, which could run any code"),
-        ([1, 2], {}, "holds no weights: neither a state_dict under state_dict or net nor a bare"),
+        ([1, 2], {}, "holds no weights: neither a bare state_dict nor one under a key"),
         ({"state_dict": {}}, {}, "holds no weights"),
         ({"net": {"fc.bias": 1}}, {}, "holds no weights"),
         ({"net": {0: torch.zeros(1)}}, {}, "holds no weights"),
-        ({"net": torch.zeros(1)}, {}, "holds no weights"),
+        ({"net": torch.zeros(1)}, {}, "for mnist: net is none of its layers"),
+        ({"model": LENET, "ema": LENET}, {}, "several state_dicts, under 'model', 'ema'; save the"),
         (
             {"format": checkpoint.FORMAT, "state_dict": LENET},
             {},

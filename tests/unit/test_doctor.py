@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 import os
 import subprocess
 import sys
@@ -302,6 +303,11 @@ class TestMachines:
         (line,) = on_machine(configuration.disk, {"experiments": [copy.deepcopy(first), other]})
         assert line.startswith("note: trainings: 8; certifications: 16; disk: about 30 MB;")
 
+    def test_disk_of_a_network_of_unknown_size(self, monkeypatch):
+        monkeypatch.delitem(configuration.WEIGHTS, "lenet")
+        (line,) = on_machine(configuration.disk)
+        assert "disk: about 826 MB, with lenet as large as the largest network here; " in line
+
     def test_full_disk(self):
         _, line = on_machine(configuration.disk, free=10**6)
         assert line.startswith("warning: the results take 22 MB and 1 MB are free")
@@ -318,14 +324,18 @@ class TestMachines:
 
 
 def test_weights_are_those_of_the_networks():
-    shapes = {"convnet8": (1, 8, 10), "lenet": (1, 28, 10), "resnet50": (3, 224, 1000)}
+    """Each for one of the data sets whose images it takes."""
+    described = [datasets.describe(name) for name in datasets.names()]
     assert set(configuration.WEIGHTS) == set(models.names())
     for arch, millions in configuration.WEIGHTS.items():
-        channels, size, classes = shapes.get(arch, (3, 32, 10))
-        constants = (0.0,) * channels, (1.0,) * channels
-        network = models.build(models.Specification(arch, channels, size, classes, *constants))
-        count = sum(parameter.numel() for parameter in network.parameters())
-        assert count / 1e6 == pytest.approx(millions, abs=0.01)
+        size = importlib.import_module(f"smoothcert.models.{arch}").SIZE
+        networks = [
+            models.build(models.Specification.of(arch, data))
+            for data in described
+            if data.size == size
+        ]
+        counts = [sum(weights.numel() for weights in one.parameters()) for one in networks]
+        assert any(count / 1e6 == pytest.approx(millions, abs=0.01) for count in counts), arch
 
 
 def write(path, content):
@@ -473,10 +483,7 @@ class TestCheckpoints:
                 {"1.conv1.weight": torch.zeros(2)},
                 "its weights, given --arch, --dataset, --normalize and --sigma",
             ),
-            (
-                [1, 2],
-                "holds no weights: neither a state_dict under state_dict or net nor a bare one",
-            ),
+            ([1, 2], "holds no weights: neither a bare state_dict nor one under a key"),
         ],
     )
     def test_foreign_ones(self, tmp_path, content, end):

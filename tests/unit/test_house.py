@@ -77,6 +77,12 @@ class TestDocuments:
         with pytest.raises(UserError, match=r"of consistency: strength has no description"):
             config_docs.readme(config_docs.README.read_text(encoding="utf-8"))
 
+    def test_a_faulty_method_is_named(self, tmp_path, monkeypatch):
+        (tmp_path / "mine.py").write_text("class Objective: pass", encoding="utf-8")
+        monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+        with pytest.raises(UserError, match=r"mine\.py has no class Objective\(Method\)"):
+            config_docs.readme(config_docs.README.read_text(encoding="utf-8"))
+
     def test_schema_is_current(self):
         assert config_docs.SCHEMA.read_text(encoding="utf-8") == config_docs.schema(), (
             "run make schema"

@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from smoothcert import config, methods, train
 from smoothcert.config_errors import explain
-from smoothcert.methods.base import Smoothing
+from smoothcert.errors import UserError
+from smoothcert.methods.base import Smoothing, Terms
 
 keys = "".join
 """Names a mutation by its key: the name of a function would hold its address."""
@@ -432,3 +433,43 @@ def test_a_wrong_parameter_gets_one_line(name, parameters, message):
     line = explain(caught.value, config.SECTIONS)
     assert message in line
     assert "\n" not in line
+
+
+METHOD = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from pydantic import Field
+from smoothcert.methods.base import Method
+if TYPE_CHECKING:
+    from torch import Tensor
+class Objective(Method):
+    title = "Mine"
+    def loss(self, model, images, labels, smoothing, weight): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("(Method)", "", r"has no class Objective\(Method\), as methods have"),
+        ("title", "title: str", 'gives Objective no title; write title = "...", without an anno'),
+        ("loss", "cost", "gives Objective no loss; define it as methods/base.py says"),
+        ("title", "power = Field(1)\n    title", r"cannot .*Field 'power' requires a type annot"),
+        ("title", "power: Tensor = 1\n    title", r"cannot .*name 'Tensor' is not defined"),
+        ("pydantic", "nowhere", r"cannot be loaded \(ModuleNotFoundError: No module named"),
+        ("class", "clas", r"cannot be loaded \(SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_faulty_file_gets_one_line(tmp_path, monkeypatch, old, new, fault):
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    name = tmp_path.name  # a module of its own
+    (tmp_path / f"{name}.py").write_text(METHOD.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{name}\.py {fault}") as error:
+        methods.load(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(B, CLASSES), (B, M, CLASSES)])
+def test_logits_of_another_shape_are_told_at_once(shape):
+    with pytest.raises(UserError, match=r"\(noises, 5 images, classes\), not \(5, .*unsqueeze"):
+        Terms.of(torch.zeros(shape), torch.zeros(B, dtype=torch.long))

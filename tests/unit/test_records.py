@@ -66,6 +66,12 @@ def test_a_torn_row_is_told_by_its_line(tmp_path):
         records.read_table(path, images=4)
 
 
+def test_attacks_are_not_taken_for_lost_certificates(tmp_path):
+    (tmp_path / "attacked.tsv").touch()
+    with pytest.raises(UserError, match=r"\.json does not exist; this is the output of smooth"):
+        records.read(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", '{"point": {}, "protocol": {}}'])
 def test_a_damaged_description_is_one_line(tmp_path, content):
     (tmp_path / "certificates.json").write_text(content)

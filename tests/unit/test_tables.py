@@ -193,6 +193,10 @@ class TestFormats:
     def test_markdown_and_csv_agree(self, folder):
         tables = written(folder, methods=SWEEP, **ATTACK)
         for name in NUMBERS:
+            assert hasattr(self, name), (
+                f"give this class a method {name}, which yields the numbers that the table's "
+                "Markdown shows, in their order, from its CSV"
+            )
             expected = list(getattr(self, name)(pd.read_csv(tables / f"{name}.csv")))
             found = list(shown(tables / f"{name}.md"))
             assert len(found) == len(expected) > 10, name

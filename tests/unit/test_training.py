@@ -245,6 +245,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_before_the_first_step_the_rate_is_not_to_blame(digits, tmp_path, monkeypatch):
+    objective = methods.load("gaussian")
+    loss = objective.loss
+    nan = torch.tensor(torch.nan)
+    monkeypatch.setattr(objective, "loss", lambda *given: replace(loss(*given), regularizer=nan))
+    with pytest.raises(UserError, match=r"epoch 1, batch 1; no step came .* loss of method gaussi"):
+        train.train(point(), digits, tmp_path, CPU)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

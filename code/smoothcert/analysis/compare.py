@@ -95,7 +95,10 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         parts = ["seed-*" if part.startswith("seed-") else part for part in folder.parts]
         groups["/".join(parts)].append(table.parent)
     if not groups:
-        raise UserError(f"{path} is no table of certificates, and there is none below it")
+        raise UserError(
+            f"{path} is no table of certificates, and there is none below it"
+            f"{records.attacked(path)}"
+        )
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
         for folder, table in zip(folders, tables, strict=True):

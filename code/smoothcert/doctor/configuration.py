@@ -34,7 +34,7 @@ PUBLISHED_SUBSETS = {
 PUBLISHED_STEP = 0.25
 
 # What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
-# for digits and MNIST on a CPU). Weights in millions, for a network of the user's own the most.
+# for digits and MNIST on a CPU). Weights in millions, for a network that is not there the most.
 JOB_MEMORY = 2**30
 WEIGHTS = {
     "convnet8": 0.05,
@@ -325,7 +325,9 @@ def disk(settings: Config, machine: Machine) -> Findings:
     stages = Counter(job.stage for job in every)
     names = {"train": "trainings", "certify": "certifications", "attack": "attacks"}
     counts = "; ".join(f"{names[stage]}: {count}" for stage, count in stages.items())
-    work = f"{counts}; disk: about {_megabytes(size)}; smoothcert cost estimates the hours"
+    unknown = ", ".join(sorted(set(trained) - set(WEIGHTS)))
+    most = f", with {unknown} as large as the largest network here" if unknown else ""
+    work = f"{counts}; disk: about {_megabytes(size)}{most}; smoothcert cost estimates the hours"
     yield Finding("note", work if every else "nothing to train or certify")
     if size > machine.free:
         yield Finding(

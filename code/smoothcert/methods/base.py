@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from smoothcert.errors import UserError
 from smoothcert.settings import Section
 
 if TYPE_CHECKING:
@@ -49,9 +50,17 @@ class Terms:
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, regularizer: Tensor | None = None) -> Terms:
-        """Return the mean cross entropy and hits of logits (m, B, classes), labels (B,)."""
+        """Return the mean cross entropy and hits of logits (m, B, classes), labels (B,).
+
+        Raises UserError if the logits have another shape.
+        """
         from torch.nn import functional
 
+        if logits.ndim != 3 or logits.shape[1] != len(labels):
+            raise UserError(
+                f"Terms.of takes logits of the shape (noises, {len(labels)} images, classes), not "
+                f"{tuple(logits.shape)}; for one noise, give it logits.unsqueeze(0)"
+            )
         flat, repeated = logits.flatten(0, 1), labels.repeat(len(logits))
         return cls(
             classification=functional.cross_entropy(flat, repeated),
