@@ -20,7 +20,7 @@ PLACES = {"experiments": "the experiment", "": "the top level"}
 """What the text calls a key's section, if not by its key."""
 
 Sections = Mapping[str, type[BaseModel]]
-"""What each key of a configuration may hold; the empty key stands for the top level."""
+"""What each key of a file may hold; the empty key stands for the top level."""
 
 
 def explain(error: ValidationError, sections: Sections) -> str:
@@ -107,16 +107,18 @@ def _instead(location: tuple[str | int, ...], sections: Sections) -> str:
     method = next((part for part in above if part in methods.names()), None)
     # What attacks take from certification is sought there first.
     shared = ("certification", "training", "margin", "experiments", "")
-    places = {name: (PLACES.get(name, name), sections[name]) for name in shared}
+    places = {n: (PLACES.get(n, n), sections[n]) for n in shared if n in sections}
     if method:
         own = {
             "parameters": ("parameters", methods.load(method)),
             method: ("its method", sections["methods"]),
         }
         places = own | places
-    if not method or key == "epsilons":  # parameters of methods have the other names too
+    # Parameters of methods have the attack's names too, but for epsilons.
+    if "attack" in sections and (not method or key == "epsilons"):
         places["attack"] = ("attack", sections["attack"])
-    _, here = places.pop(above[-1] if above else "")
+    last = above[-1] if above else ""
+    _, here = places.pop(last, (last, sections.get(last)))
     for place, section in places.values():
         if key in _keys(section):
             return f"; it belongs to {place}"

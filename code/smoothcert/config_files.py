@@ -29,10 +29,11 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, first: str = "experiments") -> dict[str, Any]:
     """Return the keys of a configuration file, which nothing has checked yet.
 
-    Raises UserError if it cannot be read, is not a mapping, or holds a key twice.
+    Raises UserError if it cannot be read, is not a mapping, whose ``first`` key it then names, or
+    holds a key twice.
     """
     try:
         with path.open(encoding="utf-8") as stream:
@@ -42,7 +43,7 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a mapping of keys; start it with experiments:")
+        raise UserError(f"{path} is not a mapping of keys; start it with {first}:")
     return content
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+from smoothcert import methods
 from smoothcert.errors import UserError, suggestion
 from smoothcert.settings import Section, Training
 
@@ -23,14 +26,34 @@ COLUMNS = (
     "alpha", "radii", "value", "std", "seeds", "table", "note",
 )  # fmt: skip
 
+WHOLE = ("images", "n", "seeds")
+"""Columns of whole numbers."""
+
+SHARES = ("certified_accuracy", "abstention", "predict_accuracy", "predict_abstention")
+"""Metrics whose values lie in [0, 1]."""
+
+METRICS = ("acr", *SHARES, "train_seconds_per_epoch", "train_hours_total")
+
+ROUNDINGS = ("3 digits", "4 decimals", "")
+"""How radii may have been rounded: as ``metrics.round_radii`` can, whose module needs pandas."""
+
+NOTATION = re.compile(r"all|every-[1-9]\d*|(\d+)-(\d+)")
+"""Of a subset, as ``smoothing.protocol`` has it, which needs scipy."""
+
+NEAR_NOTATION = re.compile(r"(all|every|\d+)\W*\d*", re.IGNORECASE)
+"""What is no description in words but a mistyped notation, as ``every 20`` or ``500 - 999``."""
+
 N0 = 100
 """Votes that choose the class: the same in all publications, so that no column holds it."""
 
 PROTOCOL = {"n0": N0, "n": 100_000, "alpha": 0.001}
-"""How the papers certify, whose claims are judged; other numbers tell their own n and alpha."""
+"""How the papers certify; n and alpha are a source's own where its rows tell them."""
 
 SELECTION = ("best_of", "best_at")
 """Keys of the settings that say how the run was chosen, not how it was trained."""
+
+ELSEWHERE = ("train_sigma", "pretrain", "self_training", "self_training_weight")
+"""Keys of the settings that tell of a training for which our methods have no setting."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +216,30 @@ def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> l
     return found
 
 
+def protocol(
+    source: str, dataset: str, arch: str, method: str, folder: Path = FOLDER
+) -> dict[str, Any]:
+    """Return how a source certified a method: n and alpha as its rows have them, if all agree.
+
+    Without rows of the method, all rows of the source count; where they disagree, ``PROTOCOL``.
+    """
+    cell = Query(source=source, dataset=dataset, arch=arch, method=method)
+    rows = find(cell, folder) or find(Query(source=source), folder)
+    told = {key: {getattr(row, key) for row in rows} - {None} for key in ("n", "alpha")}
+    return PROTOCOL | {key: min(values) for key, values in told.items() if len(values) == 1}
+
+
+@cache
+def setting_names(method: str) -> frozenset[str]:
+    """Return the names of a method's settings, of training too; none if we cannot load it."""
+    try:
+        objective = methods.load(method)
+    except Exception:  # not ours, or just being written
+        return frozenset()
+    weight = {"lambda"} if objective.regularized else set()
+    return frozenset(weight | objective.model_fields.keys() | Training.model_fields.keys())
+
+
 def shared_training(
     source: str,
     dataset: str,
@@ -249,7 +296,10 @@ def _read(folder: Path, source: str) -> tuple[Number, ...]:
 def _training(folder: Path) -> list[dict[str, Any]]:
     """Return the training settings that the runs of a source share."""
     path = folder / "training.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
 
 
 def _trained(entry: Number, folder: Path) -> Number:
@@ -265,26 +315,85 @@ def _entries(path: Path, rows: csv.DictReader) -> Iterator[Number]:
     for row in rows:
         try:
             yield _entry(path.stem, row)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}, line {rows.line_num}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{path}, line {rows.line_num}, {error}") from error
 
 
 def _entry(source: str, row: dict[str, str]) -> Number:
-    def number(key: str, kind: type = float) -> Any:
-        return kind(row[key]) if row[key] else None
-
-    float(row["value"])
+    """Return the number in a row, or raise UserError that begins with the column at fault."""
+    # DictReader keeps surplus cells in a list under None, and None stands for missing ones.
+    cells = len(row.pop(None, ())) + sum(cell is not None for cell in row.values())
+    if cells != len(COLUMNS):
+        raise UserError(
+            f"{cells} cells where the header has {len(COLUMNS)}; a cell with a comma needs quotes"
+        )
+    for column, known in (("metric", METRICS), ("radii", ROUNDINGS)):
+        if row[column] not in known:
+            told = suggestion(row[column], filter(None, known))
+            raise UserError(f"{column}: unknown {column} {row[column]!r}{told}")
+    _refuse_radius(row["metric"], row["radius"])
+    _refuse_subset(row["subset"])
+    _number(row, "value")
     return Number(
         source=source,
         **{key: row[key] for key in ("dataset", "arch", "method", "metric", "subset", "radii")},
-        settings=dict(part.split("=", 1) for part in row["settings"].split(";") if part),
-        **{key: number(key) for key in ("sigma", "radius", "alpha", "std")},
-        **{key: number(key, int) for key in ("images", "n")},
-        seeds=int(row["seeds"]),
+        settings=_settings(row["method"], row["settings"]),
+        **{key: _number(row, key) for key in ("sigma", "radius", "alpha", "std", *WHOLE)},
         printed=row["value"],
         table=row["table"],
         note=row["note"],
     )
+
+
+def _number(row: dict[str, str], column: str) -> Any:
+    text, whole = row[column], column in WHOLE
+    if not text and column not in ("value", "seeds"):
+        return None
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        number = math.nan
+    if whole:
+        sound, meant = number >= 1, "whole number above 0"
+    elif column == "alpha" or (column in ("value", "std") and row["metric"] in SHARES):
+        sound, meant = 0 <= number <= 1, "share in [0, 1], as 0.7 for 70%"
+    else:
+        sound, meant = 0 <= number < math.inf, "number from 0 up"
+    if not sound:
+        raise UserError(f"{column}: {text!r} is no {meant}")
+    return number
+
+
+def _refuse_radius(metric: str, radius: str) -> None:
+    if radius and metric != "certified_accuracy":
+        raise UserError(f"radius: {radius!r} means nothing to metric {metric}; leave it empty")
+    if not radius and metric == "certified_accuracy":
+        raise UserError("radius: '', but certified_accuracy needs one; 0 is the clean accuracy")
+
+
+def _refuse_subset(subset: str) -> None:
+    found = NOTATION.fullmatch(subset)
+    backwards = found and found[1] and int(found[1]) > int(found[2])
+    words = " " in subset and not NEAR_NOTATION.fullmatch(subset)
+    if backwards or not (found or words or not subset):
+        raise UserError(
+            f"subset: {subset!r} is not all, every-K or FIRST-LAST (as in 500-999), nor several "
+            "words"
+        )
+
+
+def _settings(method: str, text: str) -> dict[str, str]:
+    settings, names = {}, setting_names(method)
+    known = {*names, *SELECTION, *ELSEWHERE}
+    for part in filter(None, text.split(";")):
+        key, _, value = part.partition("=")
+        if not (key and value):
+            raise UserError(f"settings: {part!r} is not key=value, as in m=2;lambda=10")
+        if names and key not in known:  # of a method that is not ours, nothing is known
+            told = suggestion(key, known)
+            raise UserError(f"settings: {key!r} is no setting of method {method}{told}")
+        settings[key] = value
+    return settings
 
 
 def _matches(entry: Number, wanted: Query) -> bool:

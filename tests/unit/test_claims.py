@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 from scipy import stats
 from synthetic import AS_PUBLISHED
 
+from smoothcert import published
 from smoothcert.analysis import claims
 from smoothcert.analysis.claims import Claim
 from smoothcert.analysis.evidence import Outcome, evaluate
@@ -66,16 +68,20 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"id": "Two words"}, "claims.0.id: String should match pattern"),
-            ({"dataset": "minst"}, "claims.0.dataset: unknown dataset 'minst'; did you mean 'mni"),
-            ({"arch": "lenett"}, "claims.0.arch: unknown arch 'lenett'; did you mean 'lenet'"),
-            ({"comparisons": []}, "claims.0.comparisons: List should have at least 1 item"),
-            ({"because": 1}, "claims.0.because: unknown key"),
+            ({"id": "Two words"}, "claims[0].id: String should match pattern"),
+            ({"dataset": "minst"}, "claim a-claim: dataset: unknown dataset 'minst'; did you"),
+            ({"arch": "lenett"}, "claim a-claim: arch: unknown arch 'lenett'; did you mean 'l"),
+            ({"comparisons": []}, "claim a-claim: comparisons: List should have at least 1 item"),
+            ({"because": 1}, "claim a-claim: because: unknown key; known: arch, comp"),
         ],
     )
     def test_a_wrong_claim_is_one_line(self, tmp_path, change, message):
         path = self.write(tmp_path, CLAIM | {"comparisons": [COMPARISON]} | change)
         self.refuses(path, message)
+
+    def test_a_misspelt_key_is_named_and_not_the_missing_one(self, tmp_path):
+        path = self.write(tmp_path, CLAIM | {"comparison": [COMPARISON]})
+        self.refuses(path, "claim a-claim: comparison: unknown key; did you mean 'comparisons'?")
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -86,11 +92,21 @@ class TestFile:
             ({"radius": 0.5}, "and no other, needs radius"),
             ({"relation": "equal"}, "relation equal needs a threshold above 0"),
             ({"right": []}, "right: List should have at least 1 item"),
+            ({"sigma": [0.5]}, "sigma: unknown key; did you mean 'sigmas'?"),
+            (
+                {"left": {"method": "consistency", "settings": {"powr": 2}}},
+                "left: settings: 'powr' is no setting of method consistency; known: augment, batch",
+            ),
+            (
+                {"right": [{"method": "gaussian", "settings": {"epoch": 9}}]},
+                "right[0]: settings: 'epoch' is no setting of method gaussian; did you mean 'epoch",
+            ),
         ],
     )
     def test_a_wrong_comparison_is_one_line(self, tmp_path, change, message):
         path = self.write(tmp_path, CLAIM | {"comparisons": [COMPARISON | change]})
         self.refuses(path, message)
+        self.refuses(path, f"{path}: claim a-claim: comparisons[0]")
 
     def test_an_id_stands_once(self, tmp_path):
         content = CLAIM | {"comparisons": [COMPARISON]}
@@ -98,11 +114,11 @@ class TestFile:
 
     def test_what_is_not_yaml_is_one_line(self, tmp_path):
         path = tmp_path / "claims.yaml"
-        self.refuses(path, "cannot read")
+        self.refuses(path, "does not exist")
         path.write_text("claims: [")
-        self.refuses(path, "is not YAML")
+        self.refuses(path, "cannot be read as YAML")
         path.write_text("")
-        self.refuses(path, "Input should be a valid dictionary")
+        self.refuses(path, "is not a mapping of keys; start it with claims:")
 
     def refuses(self, path: Path, message: str) -> None:
         with pytest.raises(UserError) as caught:
@@ -221,6 +237,14 @@ class TestEvaluate:
         assert finding.outcome == Outcome.NOT_COMPARABLE
         assert finding.reason == f"consistency differs in {difference}"
         assert finding.difference is None
+
+    def test_a_source_that_tells_its_own_n_is_compared_at_that(self, monkeypatch):
+        rows = published.find(published.Query(source=CLAIM["published"]))
+        monkeypatch.setattr(published, "find", lambda *_: [replace(row, n=1000) for row in rows])
+        few = runs(("consistency", HIGH), ("gaussian", LOW), n=1000)
+        assert self.outcome(few) == Outcome.SUPPORTED
+        (finding,) = evaluate(claim(), runs(("consistency", HIGH), ("gaussian", LOW))).findings
+        assert finding.reason == "consistency differs in n (ours 100000, theirs 1000)"
 
     def test_seeds_of_several_settings_are_not_averaged(self):
         table = pd.concat([runs(("consistency", HIGH)), runs(("gaussian", LOW))])

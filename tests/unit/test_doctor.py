@@ -13,7 +13,19 @@ import pytest
 import torch
 import yaml
 
-from smoothcert import checkpoint, cli, config, datasets, doctor, fingerprint, methods, models, runs
+from smoothcert import (
+    checkpoint,
+    cli,
+    config,
+    datasets,
+    doctor,
+    fingerprint,
+    methods,
+    models,
+    published,
+    runs,
+)
+from smoothcert.analysis import claims
 from smoothcert.doctor import configuration
 from smoothcert.doctor.machine import Machine
 from smoothcert.errors import UserError
@@ -149,6 +161,22 @@ class TestExperiments:
         assert on_machine(configuration.downloads, top, changes={"methods": [log]}) == [logs]
         (tmp_path / "published-logs").mkdir()
         assert on_machine(configuration.downloads, top, changes={"methods": [log]}) == []
+
+
+class TestPapers:
+    def fail(self, *_):
+        raise UserError("a.csv, line 3")
+
+    def test_claims_that_cannot_be_read(self, monkeypatch):
+        assert on_machine(configuration.papers) == []
+        monkeypatch.setattr(claims, "read", self.fail)
+        assert on_machine(configuration.papers) == ["error: a.csv, line 3"]
+
+    def test_numbers_behind_claims_on_the_data_set_and_network(self, monkeypatch):
+        monkeypatch.setattr(published, "find", self.fail)
+        assert on_machine(configuration.papers) == ["error: a.csv, line 3"]
+        digits = {"dataset": "digits", "arch": "convnet8"}
+        assert on_machine(configuration.papers, changes=digits) == []
 
 
 class TestMachines:

@@ -67,13 +67,66 @@ class TestReading:
         assert (entry.best_of, entry.sigma) == ("14", None)
 
     @pytest.mark.parametrize(
-        "damage",
-        [{"sigma": "a half"}, {"value": ""}, {"seeds": ""}, {"settings": "lambda"}, {"n": "1e5"}],
+        ("damage", "message"),
+        [
+            ({"sigma": "a half"}, "sigma: 'a half' is no number from 0 up"),
+            ({"n": "1e5"}, "n: '1e5' is no whole number above 0"),
+            ({"images": "0"}, "images: '0' is no whole number above 0"),
+            ({"seeds": ""}, "seeds: '' is no whole number above 0"),
+            ({"value": ""}, "value: '' is no share in [0, 1]"),
+            ({"value": "nan"}, "value: 'nan' is no share in [0, 1]"),
+            ({"value": "70.0"}, "value: '70.0' is no share in [0, 1], as 0.7 for 70%"),
+            ({"std": "1.2"}, "std: '1.2' is no share in [0, 1]"),
+            ({"alpha": "5"}, "alpha: '5' is no share in [0, 1]"),
+            ({"metric": "abstention", "radius": "", "value": "3"}, "value: '3' is no share"),
+            ({"metric": "ACR"}, "metric: unknown metric 'ACR'; known: abstention, acr, certified"),
+            ({"metric": "acr"}, "radius: '0.5' means nothing to metric acr; leave it empty"),
+            ({"radius": ""}, "radius: '', but certified_accuracy needs one"),
+            ({"radii": "3 digit"}, "radii: unknown radii '3 digit'; did you mean '3 digits'?"),
+            ({"settings": "lambda"}, "settings: 'lambda' is not key=value"),
+            ({"settings": "epoch=9"}, "settings: 'epoch' is no setting of method consistency; did"),
+            ({"settings": "pwer=2"}, "settings: 'pwer' is no setting of method consistency; known"),
+            ({"settings": "m=2", "method": "gaussian"}, "settings: 'm' is no setting of method ga"),
+        ],
     )
-    def test_a_damaged_row_is_one_line(self, tmp_path, damage):
+    def test_a_damaged_row_is_one_line(self, tmp_path, damage, message):
         path = write(tmp_path, {}, damage)
-        with pytest.raises(UserError, match=rf"^{re.escape(str(path))}, line 3: .*\Z"):
-            find(Query(), tmp_path)
+        self.refuses(path, f"{path}, line 3, {message}")
+
+    @pytest.mark.parametrize(("cells", "count"), [("a,b", 2), ("," * 15, 16), ("a" + "," * 17, 18)])
+    def test_missing_and_surplus_cells_are_counted(self, tmp_path, cells, count):
+        path = write(tmp_path, {})
+        path.write_text(f"{path.read_text()}{cells}\n")
+        self.refuses(path, f"{path}, line 3, {count} cells where the header has 17; a cell with")
+
+    def test_a_damaged_file_of_training_settings_is_one_line(self, tmp_path):
+        write(tmp_path, {})
+        (tmp_path / "training.yaml").write_text("- source: [a\n")
+        self.refuses(tmp_path / "a.csv", f"{tmp_path}/training.yaml cannot be read as YAML: while")
+
+    def refuses(self, path: Path, message: str) -> None:
+        with pytest.raises(UserError) as caught:
+            find(Query(), path.parent)
+        assert str(caught.value).startswith(message)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("subset", ["all", "every-10", "0-99", "", "the first 9", "every 9th"])
+    def test_subsets_are_ours_or_words(self, tmp_path, subset):
+        write(tmp_path, {"subset": subset})
+        assert one(Query(), tmp_path).subset == subset
+        assert " " in subset or not subset or SUBSET.fullmatch(subset)
+
+    @pytest.mark.parametrize(
+        "subset", ["every10", "every 10", "Every-10", "every-0", "500 - 999", "999-500", "some"]
+    )
+    def test_a_mistyped_subset_is_no_words(self, tmp_path, subset):
+        path = write(tmp_path, {"subset": subset})
+        self.refuses(path, f"{path}, line 2, subset: {subset!r} is not all, every-K or FIRST-LAST")
+
+    def test_settings_of_training_of_the_choice_and_of_methods_that_we_lack(self, tmp_path):
+        told = "epochs=9;train_sigma=0.5;best_of=3"
+        write(tmp_path, {"settings": told}, {"settings": "mix_step=1", "method": "smoothmix"})
+        assert [len(entry.settings) for entry in find(Query(), tmp_path)] == [3, 1]
 
     def test_other_columns_are_refused(self, tmp_path):
         (tmp_path / "a.csv").write_text("dataset,value\nmnist,1\n")
@@ -163,6 +216,28 @@ class TestFinding:
             Query(sgima=0.5)
 
 
+class TestProtocol:
+    """n and alpha, where the rows of a source agree."""
+
+    CELL = ("someone2020", "mnist", "lenet")
+
+    def test_the_rows_of_the_method_come_first(self, tmp_path):
+        other = {"method": "macer", "settings": "k=16", "n": "500", "alpha": "0.01"}
+        write(tmp_path, {"n": "1000"}, {"n": ""}, other)
+        of = {m: published.protocol(*self.CELL, m, tmp_path) for m in ("consistency", "macer")}
+        assert of["consistency"] == {"n0": 100, "n": 1000, "alpha": 0.001}
+        assert of["macer"] == {"n0": 100, "n": 500, "alpha": 0.01}
+        assert published.protocol(*self.CELL, "gaussian", tmp_path) == published.PROTOCOL
+
+    def test_a_method_without_rows_goes_by_the_source(self, tmp_path):
+        write(tmp_path, {"n": "1000"})
+        assert published.protocol(*self.CELL, "gaussian", tmp_path)["n"] == 1000
+
+    def test_rows_that_disagree_or_tell_nothing_tell_of_the_papers_protocol(self, tmp_path):
+        write(tmp_path, {"n": "1000", "alpha": ""}, {"n": "500", "alpha": ""})
+        assert published.protocol(*self.CELL, "consistency", tmp_path) == published.PROTOCOL
+
+
 class TestFiles:
     """What config/published holds."""
 
@@ -184,19 +259,12 @@ class TestFiles:
         ]  # fmt: skip
         assert len(set(keys)) == len(keys)
 
-    def test_values_are_possible(self):
-        for entry in find(Query()):
-            assert entry.value >= 0
-            if "accuracy" in entry.metric or "abstention" in entry.metric:
-                assert entry.value <= 1
-            assert (entry.radius is not None) == (entry.metric == metrics.CERTIFIED)
-            assert (entry.std is None) == (entry.seeds == 1)
-            metrics.round_radii([1.0], entry.radii)
+    def test_several_seeds_have_a_deviation(self):
+        assert all((entry.std is None) == (entry.seeds == 1) for entry in find(Query()))
 
-    def test_subsets_are_ours_or_words(self):
-        subsets = {entry.subset for entry in find(Query()) if entry.subset}
-        assert {s for s in subsets if " " not in s} == {"all", "every-20", "every-100", "500-999"}
-        assert all(SUBSET.fullmatch(s) for s in subsets if " " not in s)
+    def test_metrics_and_roundings_are_those_of_the_analysis(self):
+        assert {metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION} <= set(published.METRICS)
+        assert tuple(metrics.ROUNDINGS) == published.ROUNDINGS
 
     def test_clean_accuracy_is_certified_accuracy_at_0(self):
         wanted = Query(

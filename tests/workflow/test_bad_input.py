@@ -106,6 +106,19 @@ def test_the_workflow_says_what_is_wrong_with_its_configuration(workspace, chang
     assert "Traceback" not in result.stderr
 
 
+def test_the_workflow_says_what_is_wrong_with_the_claims_before_it_trains(workspace):
+    path = workspace.folder / "config" / "claims.yaml"
+    before = path.read_bytes()
+    workspace.edit("config/claims.yaml", "comparisons:", "comparison:")
+    try:
+        result = workspace.snakemake("--dry-run")
+    finally:
+        path.write_bytes(before)
+    assert result.returncode != 0
+    assert "claim acr-is-robust-to-the-seed: comparison: unknown key; did you" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_key_that_stands_twice_is_refused(workspace):
     config = workspace.configure(TINY, "config/twice.yaml")
     path = workspace.folder / config

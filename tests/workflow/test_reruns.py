@@ -90,6 +90,10 @@ def test_how_the_published_runs_were_trained_concerns_the_claims(planned):
     assert "tables" in plan
 
 
+def test_published_numbers_concern_the_claims(planned):
+    assert "tables" in planned("config/published/zhai2020.csv", ",100000,0.001,", ",1000,0.001,")
+
+
 def test_a_caption_reruns_nothing_but_the_snakemake_report(planned):
     assert planned("workflow/report/table.rst", "Means", "The means") == {}
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(CODE))
 
 from smoothcert import config as configuration
 from smoothcert import commands, config_files, files, finished, fingerprint, gpus, runs
-from smoothcert.analysis import figures
+from smoothcert.analysis import claims, figures
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
 
@@ -29,6 +29,8 @@ try:
         EXPERIMENTS = finished.manifests(EXPERIMENTS.values())
     else:
         runs.refuse_absent_files(SETTINGS)
+    if workflow.is_main_process:
+        claims.check(SETTINGS.experiments)  # not in every job, since only tables read them
 except UserError as error:
     sys.exit(str(error))
 # Captions and the report quote the configuration with all defaults filled in.
@@ -206,11 +208,11 @@ def tables_code(wildcards):
 
 
 def claims_checksum(wildcards):
-    """Return the checksum of the papers' claims and training, which tables read too."""
+    """Return the checksum of the papers' claims, training and numbers, which tables read too."""
     folder = Path(files.__file__).parents[2] / "config"
-    return files.digest(
-        [files.sha256(folder / name) for name in ("claims.yaml", "published/training.yaml")]
-    )
+    published = sorted((folder / "published").glob("*.csv"))
+    read = [folder / "claims.yaml", folder / "published" / "training.yaml", *published]
+    return files.digest([files.sha256(path) for path in read])
 
 
 def figures_code(wildcards):

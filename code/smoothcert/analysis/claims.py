@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from smoothcert import datasets, methods, models, published
-from smoothcert.analysis import metrics
+from smoothcert import config_files, datasets, methods, models, published
+from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
-from smoothcert.settings import Section, reason
+from smoothcert.settings import Section
+
+if TYPE_CHECKING:
+    from smoothcert.config import Experiment
 
 FILE = Path(__file__).parents[3] / "config" / "claims.yaml"
+ID = r"^[a-z0-9][a-z0-9-]*$"
 
 
 def _one_of(what: str, names: Callable[[], list[str]]) -> AfterValidator:
@@ -36,7 +40,16 @@ class Cell(Section):
     """Weight of the regularizer; may be left out where only one was run."""
 
     settings: dict[str, float | str] = Field(default_factory=dict)
-    """Further columns of the table of runs that tell this cell from others."""
+    """Further settings of the method and its training that tell this cell from others."""
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_method(self) -> Cell:
+        known = published.setting_names(self.method)
+        for key in self.settings if known else ():
+            if key not in known:
+                told = suggestion(key, known)
+                raise UserError(f"settings: {key!r} is no setting of method {self.method}{told}")
+        return self
 
     def __str__(self) -> str:
         named = {} if self.lambda_ is None else {"lambda": f"{self.lambda_:g}"}
@@ -74,7 +87,7 @@ class Comparison(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Comparison:
-        if (self.radius is None) == (self.metric == metrics.CERTIFIED):
+        if (self.radius is None) == (self.metric == "certified_accuracy"):
             raise UserError("metric certified_accuracy, and no other, needs radius")
         if self.relation in ("equal", "steady") and not self.threshold:
             raise UserError(f"relation {self.relation} needs a threshold above 0")
@@ -84,7 +97,7 @@ class Comparison(Section):
 class Claim(Section):
     """A sentence of a paper or an author response."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    id: str = Field(pattern=ID)
     """Lower-case letters, digits and dashes."""
 
     text: str = Field(min_length=1)
@@ -119,14 +132,35 @@ class _Claims(Section):
         return self
 
 
+SECTIONS = {"": _Claims, "claims": Claim, "comparisons": Comparison, "left": Cell, "right": Cell}
+"""What each key of the file may hold; the empty key stands for the top level."""
+
+
 def read(path: Path = FILE) -> list[Claim]:
     """Return the claims, or raise UserError with one line that names what is wrong."""
+    content = config_files.load(path, "claims")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return _Claims.model_validate(content).claims
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {reason(error)}") from error
+        raise UserError(f"{path}: {_by_id(explain(error, SECTIONS), content)}") from error
+
+
+def check(experiments: Iterable[Experiment]) -> None:
+    """Raise UserError if the claims, or the numbers of those on an experiment, cannot be read.
+
+    The tables read them, after all training.
+    """
+    about = {(experiment.dataset, experiment.arch) for experiment in experiments}
+    for claim in read():
+        if (claim.dataset, claim.arch) in about:
+            published.find(published.Query(source=claim.published))
+
+
+def _by_id(message: str, content: dict[str, Any]) -> str:
+    """Return the message with a claim's id, if it is sound, in place of its number."""
+    place = re.match(r"claims\[(\d+)\][.:] ?", message)
+    claim = content["claims"][int(place[1])] if place else None
+    name = claim.get("id") if isinstance(claim, dict) else None
+    if not (isinstance(name, str) and re.fullmatch(ID, name)):
+        return message
+    return f"claim {name}: {message[place.end() :]}"

@@ -174,7 +174,7 @@ def _finding(
 def _theirs(claim: Claim, cell: Cell) -> dict[str, Any]:
     """Return how the runs behind the claim were trained and certified, as far as it is known."""
     runs = (claim.published, claim.dataset, claim.arch, cell.method)
-    return published.PROTOCOL | published.shared_training(*runs, told=cell.settings)
+    return published.protocol(*runs) | published.shared_training(*runs, told=cell.settings)
 
 
 def _rows(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smoothcert import config, config_files, cost, datasets, published, runs
-from smoothcert.analysis import published_logs
+from smoothcert.analysis import claims, published_logs
 from smoothcert.config import Config, Experiment
 from smoothcert.doctor.data_files import IMAGE_FOLDERS, missing
 from smoothcert.doctor.findings import Finding, Findings
@@ -64,7 +64,8 @@ def examine(paths: Sequence[Path], machine: Machine) -> list[Finding]:
                 found.append(
                     Finding(finding.level, f"experiment {experiment.name}: {finding.text}")
                 )
-    for check in (threads, memory, device, bf16, downloads, named_files, disk, folders):
+    everywhere = (papers, threads, memory, device, bf16, downloads, named_files, disk, folders)
+    for check in everywhere:
         found += check(settings, machine)
     return found
 
@@ -178,6 +179,14 @@ def one_seed(experiment: Experiment) -> Findings:
             "warning",
             f"one seed{of} shows no spread over seeds; set several, as in seeds: [0, 1, 2, 3, 4]",
         )
+
+
+def papers(settings: Config, machine: Machine) -> Findings:
+    """Find what tables cannot read of the papers' claims and the numbers that these are about."""
+    try:
+        claims.check(settings.experiments)
+    except UserError as error:
+        yield Finding("error", str(error))
 
 
 def threads(settings: Config, machine: Machine) -> Findings:
