@@ -234,7 +234,7 @@ def setting_names(method: str) -> frozenset[str]:
     """Return the names of a method's settings, of training too; none if we cannot load it."""
     try:
         objective = methods.load(method)
-    except Exception:  # not ours, or just being written
+    except UserError:  # not ours, or just being written
         return frozenset()
     weight = {"lambda"} if objective.regularized else set()
     return frozenset(weight | objective.model_fields.keys() | Training.model_fields.keys())
