@@ -72,7 +72,7 @@ class TestFile:
             ({"dataset": "minst"}, "claim a-claim: dataset: unknown dataset 'minst'; did you"),
             ({"arch": "lenett"}, "claim a-claim: arch: unknown arch 'lenett'; did you mean 'l"),
             ({"comparisons": []}, "claim a-claim: comparisons: List should have at least 1 item"),
-            ({"because": 1}, "claim a-claim: because: unknown key; known: arch, comp"),
+            ({"because": 1}, "claim a-claim: because: unknown key; known: 'arch', 'comp"),
         ],
     )
     def test_a_wrong_claim_is_one_line(self, tmp_path, change, message):
@@ -95,7 +95,7 @@ class TestFile:
             ({"sigma": [0.5]}, "sigma: unknown key; did you mean 'sigmas'?"),
             (
                 {"left": {"method": "consistency", "settings": {"powr": 2}}},
-                "left: settings: 'powr' is no setting of method consistency; known: augment, batch",
+                "left: settings: 'powr' is no setting of method consistency; known: 'aug",
             ),
             (
                 {"right": [{"method": "gaussian", "settings": {"epoch": 9}}]},

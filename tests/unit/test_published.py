@@ -79,7 +79,10 @@ class TestReading:
             ({"std": "1.2"}, "std: '1.2' is no share in [0, 1]"),
             ({"alpha": "5"}, "alpha: '5' is no share in [0, 1]"),
             ({"metric": "abstention", "radius": "", "value": "3"}, "value: '3' is no share"),
-            ({"metric": "ACR"}, "metric: unknown metric 'ACR'; known: abstention, acr, certified"),
+            (
+                {"metric": "ACR"},
+                "metric: unknown metric 'ACR'; known: 'abstention', 'acr', 'certified",
+            ),
             ({"metric": "acr"}, "radius: '0.5' means nothing to metric acr; leave it empty"),
             ({"radius": ""}, "radius: '', but certified_accuracy needs one"),
             ({"radii": "3 digit"}, "radii: unknown radii '3 digit'; did you mean '3 digits'?"),
