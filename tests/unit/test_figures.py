@@ -466,6 +466,21 @@ class TestTraining:
         panel = training.draw(content, training.measure(content)).axes[-1]
         assert all(tick == int(tick) for tick in panel.get_xticks())
 
+    @pytest.mark.parametrize(
+        ("factor", "shift", "expected"),
+        [(1, 0, "linear"), (100, 0, "log"), (100, -1, "linear")],
+    )
+    def test_losses_far_apart_have_a_logarithmic_axis(self, load, factor, shift, expected):
+        content = load()
+        data = training.measure(content)
+        values = ["mean", "lowest", "highest"]
+        data[values] = 0.9 + shift
+        data.loc[data["label"] == "Consistency", values] *= factor
+        panels = training.draw(content, data).axes
+        scales = {panel.get_ylabel(): panel.get_yscale() for panel in panels}
+        assert scales["Loss"] == expected
+        assert scales["Noisy accuracy"] == "linear"
+
     def test_shows_the_mean_of_the_logs(self, load):
         content = load()
         data = training.measure(content)

@@ -12,6 +12,8 @@ from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import style, tidy
 
 QUANTITIES = {"loss": "Loss", "regularizer": "Regularizer", "noisy_accuracy": "Noisy accuracy"}
+WIDE = 20
+"""How many times the lowest loss the highest is where a logarithmic axis shows both."""
 
 
 def measure(experiment: Experiment) -> pd.DataFrame:
@@ -40,8 +42,10 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     if "regularizer" in shown:
         note += " The loss includes the regularizer, with its weight."
     figure, stacks = style.stacks(len(sigmas), [2.0] * len(shown), legend, note, share="row")
+    scales = {name: _scale(name, data[data["quantity"] == name]) for name in shown}
     for stack, sigma in zip(stacks, sigmas, strict=True):
         for panel, name in zip(stack, shown, strict=True):
+            panel.set_yscale(scales[name])
             at_sigma = data[(data["sigma"] == sigma) & (data["quantity"] == name)]
             for index, row in tidy.rows(experiment, at_sigma):
                 style.line(panel, "epoch", tidy.of(row, at_sigma), index)
@@ -51,3 +55,9 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
         style.sigma_title(stack[0], sigma)
         stack[-1].set_xlabel("Epoch")
     return figure
+
+
+def _scale(name: str, data: pd.DataFrame) -> str:
+    """Return the scale of a quantity's axis: forms of a loss may differ by a large constant."""
+    low, high = data["lowest"].min(), data["highest"].max()
+    return "log" if name != "noisy_accuracy" and 0 < low * WIDE < high else "linear"
