@@ -102,8 +102,8 @@ def _is_state(content: Any) -> bool:
     """Return whether it is a state_dict: tensors by the names of their layers."""
     return (
         isinstance(content, dict)
-        and len(content) > 0
         and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+        and any(value.ndim for value in content.values())  # statistics have numbers alone
     )
 
 

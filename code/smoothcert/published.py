@@ -224,9 +224,14 @@ def protocol(
     Without rows of the method, all rows of the source count; where they disagree, ``PROTOCOL``.
     """
     cell = Query(source=source, dataset=dataset, arch=arch, method=method)
-    rows = find(cell, folder) or find(Query(source=source), folder)
+    rows = _certified(find(cell, folder)) or _certified(find(Query(source=source), folder))
     told = {key: {getattr(row, key) for row in rows} - {None} for key in ("n", "alpha")}
     return PROTOCOL | {key: min(values) for key, values in told.items() if len(values) == 1}
+
+
+def _certified(rows: Iterable[Number]) -> list[Number]:
+    """Return the rows that are of CERTIFY, not of PREDICT or training."""
+    return [row for row in rows if row.metric in ("acr", "certified_accuracy", "abstention")]
 
 
 @cache
@@ -392,6 +397,8 @@ def _settings(method: str, text: str) -> dict[str, str]:
         if names and key not in known:  # of a method that is not ours, nothing is known
             told = suggestion(key, known)
             raise UserError(f"settings: {key!r} is no setting of method {method}{told}")
+        if key in settings:
+            raise UserError(f"settings: {key!r} is given twice")
         settings[key] = value
     return settings
 

@@ -302,8 +302,8 @@ def _refuse_not_finite(losses: Tensor, epoch: int, point: Point) -> None:
         remedy = (
             f"lower training.lr{_kept(epoch)}"
             if epoch or step
-            else f"no step came before, so look at the loss of method {point.method} and at the "
-            "data, not at training.lr"
+            else f"no step came before, so look at the loss of method {point.method}, lambda, the "
+            "data and what training starts from, not at training.lr"
         )
         raise UserError(
             f"the loss of {point} became {losses[step].item()} in epoch {epoch + 1}, "

@@ -202,6 +202,11 @@ class TestEvaluate:
         told = "the deviation is 0.059 to 0.31 times the difference"
         assert result.findings[0].reason == f"3 and 3 seeds; {told}"
 
+    def test_steady_takes_hardly_any_deviation(self):
+        change = {"relation": "steady", "threshold": 0.01}
+        table = runs(("consistency", [1.0, 1.0, 1.0 + 1e-6]), ("gaussian", [2.0, 2.0, 2.0 + 1e-6]))
+        assert evaluate(claim(change), table).outcome == Outcome.SUPPORTED
+
     def test_all_comparisons_must_hold(self):
         table = runs(("consistency", HIGH), ("gaussian", LOW), ("macer", [1.76, 1.77, 1.78]))
         others = {"right": [{"method": "gaussian"}, {"method": "macer"}]}

@@ -48,6 +48,7 @@ def test_digits_are_as_described(stray):
         ({"test_images": 300}, {}, r"test_labels must be torch.int64 \(300,\)"),
         ({"mean": 0.7}, {}, "mean must be a tuple of 1 numbers, one for each channel"),
         ({"std": (1.0, 1.0)}, {}, "std must be a tuple of 1 numbers"),
+        ({"std": ("1",)}, {}, "std must be a tuple of 1 numbers"),
         ({"std": (0.0,)}, {}, "std must be above 0"),
     ],
 )
@@ -55,3 +56,9 @@ def test_what_is_not_as_described_is_refused(stray, description, parts, message)
     with pytest.raises(UserError, match=message) as error:
         stray(description, parts)
     assert str(error.value).startswith("stray.py: ")
+
+
+def test_what_load_returns_must_be_a_dataset(monkeypatch, tmp_path):
+    monkeypatch.setattr(digits, "load", lambda data_dir: ([], []))
+    with pytest.raises(UserError, match=r"digits\.py: load must return a Dataset, not tuple"):
+        datasets.load("digits", tmp_path)

@@ -177,6 +177,16 @@ def test_a_network_must_answer_with_a_logit_for_each_class(monkeypatch, returned
     monkeypatch.setattr(f"{module}.Network", Network)
     with pytest.raises(UserError, match=rf"convnet8.py: .*, a tensor \(1, 10\) .*not {found}$"):
         build("convnet8", "digits")
+    for fails, why in (
+        (
+            lambda channels, classes: torch.nn.Linear(100, classes),
+            r"fails on an image \(1, 1, 8, 8",
+        ),
+        (lambda channels, classes: None, r"Network must be a torch\.nn\.Module"),
+    ):
+        monkeypatch.setattr(f"{module}.Network", fails)
+        with pytest.raises(UserError, match=rf"convnet8\.py: .*{why}"):
+            build("convnet8", "digits")
     monkeypatch.delattr(f"{module}.Network")
     with pytest.raises(UserError, match=r"convnet8\.py has no class Network"):
         build("convnet8", "digits")

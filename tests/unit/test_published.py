@@ -78,6 +78,7 @@ class TestReading:
             ({"value": "70.0"}, "value: '70.0' is no share in [0, 1], as 0.7 for 70%"),
             ({"std": "1.2"}, "std: '1.2' is no share in [0, 1]"),
             ({"alpha": "5"}, "alpha: '5' is no share in [0, 1]"),
+            ({"settings": "lr=0.1;lr=0.2"}, "settings: 'lr' is given twice"),
             ({"metric": "abstention", "radius": "", "value": "3"}, "value: '3' is no share"),
             (
                 {"metric": "ACR"},
@@ -233,7 +234,8 @@ class TestProtocol:
         assert published.protocol(*self.CELL, "gaussian", tmp_path) == published.PROTOCOL
 
     def test_a_method_without_rows_goes_by_the_source(self, tmp_path):
-        write(tmp_path, {"n": "1000"})
+        predicted = {"metric": "predict_accuracy", "radius": "", "n": "10000"}
+        write(tmp_path, {"n": "1000"}, predicted)
         assert published.protocol(*self.CELL, "gaussian", tmp_path)["n"] == 1000
 
     def test_rows_that_disagree_or_tell_nothing_tell_of_the_papers_protocol(self, tmp_path):

@@ -98,6 +98,9 @@ class TestLeaders:
         assert significance.p_value(significance.compare(*pair)) < 1e-9
         assert significance.leaders([pair]) == [None]
 
+    def test_a_single_seed_further_down_does_not_matter(self):
+        assert significance.leaders([[self.low, self.high, constant(0.5)]]) == [1]
+
     def test_alone_it_leads_nothing(self):
         assert significance.leaders([[self.high], [None, self.high, None]]) == [None, None]
 

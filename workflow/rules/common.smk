@@ -184,7 +184,8 @@ def evaluations(wildcards):
     """Return what tables, figures and page of an experiment need: a summary for each run.
 
     They read what it was made of, too. Snakemake makes that again, if it was deleted since, only for
-    who needs it; in all other cases its names would but lengthen what Snakemake prints.
+    who needs it; in all other cases its names would but lengthen what Snakemake prints. The next
+    run makes them once more, as they need less again.
     """
     listed = EXPERIMENTS[wildcards.experiment]["runs"]
     found = []

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import nctdtrinc
+from scipy.special import chdtri, nctdtrinc
 
 from smoothcert import files, published
 from smoothcert.analysis import claims, metrics
@@ -28,6 +28,9 @@ from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTOLD, Outcome
+
+FAR = 1e3
+"""Beyond it only the error of the deviation counts, and scipy's inverse soon finds no end."""
 
 
 @dataclass(frozen=True)
@@ -228,12 +231,20 @@ def _relative_deviation(
 
     The deviation is the root mean square of the sides', weighted by their degrees of freedom; of
     unequal ones its square has fewer (Satterthwaite 1946). The difference over its error then
-    follows the noncentral t distribution, whose parameter is what the ratio is told by.
+    follows the noncentral t distribution, whose parameter is what the ratio is told by; where both
+    the deviations and the numbers of seeds are unequal, roughly.
     """
     std, _ = common_deviation(left, right)
     parts = [(side.seeds - 1, side.std**2) for side in (left, right)]
     df = sum(f * v for f, v in parts) ** 2 / sum(f * v**2 for f, v in parts)
     scale = (1 / left.seeds + 1 / right.seeds) ** 0.5
     t, tail = abs(over.value) / (std * scale), (1 - level) / 2
-    largest, smallest = (nctdtrinc(df, p, t) * scale for p in (tail, 1 - tail))
+    largest, smallest = (_parameter(df, p, t) * scale for p in (tail, 1 - tail))
     return tuple(1 / end if end > 0 else math.inf for end in (largest, smallest))
+
+
+def _parameter(df: float, p: float, t: float) -> float:
+    """Return the parameter of the noncentral t distribution whose quantile at ``p`` is ``t``."""
+    if t > FAR:
+        return t * math.sqrt(chdtri(df, p) / df)
+    return float(nctdtrinc(df, p, t))

@@ -65,7 +65,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def leaders(columns: Sequence[Sequence[Value | None]]) -> list[int | None]:
     """Return for each column the row whose mean is significantly above the next highest, or None.
 
-    A single seed never leads, and beside one nothing does: see above.
+    None where the highest or the next is of a single seed: see above.
 
     The p-values are adjusted for the number of columns. For the number of rows they need not be:
     the test of the highest against the next at a two-sided level keeps that level, however many

@@ -5,10 +5,10 @@ and cancels. What is left is the deviation between seeds, on those images; more 
 remove it. Two methods may have different ones, and each must be known (``difference``). A method
 and its repetition have one, which a single run can borrow (``pooled``).
 
-Our runs of one seed begin with the same weights and see the same images in the same order and with
-the same noise, whatever their method and, up to its scale, sigma. What a seed brings, it brings
-to all: two means over the same seeds differ by less than two independent ones, so that
-``difference`` errs on the safe side there, and results of several cells are not independent.
+Our runs of one seed begin with the same weights, see the images in the same order and are certified
+on the same noise, up to its scale, whatever method and sigma. What a seed brings, it brings to all:
+two means over the same seeds differ by less than two independent ones, so that ``difference`` errs
+on the safe side there, and results of several cells are not independent.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def difference(left: Sample, right: Sample) -> Difference | None:
     """Return left minus right by Welch's method, each side with a deviation of its own.
 
     None if a side knows none. It cannot borrow the other method's: where one run of a method that
-    deviates thrice as much as the other stands beside five, a test at 5% would reject half of all
+    deviates thrice as much as the other stands beside five, a test at 5% would reject 37% of all
     equal means.
     """
     if left.std is None or right.std is None:

@@ -41,8 +41,10 @@ def _module(name: str):
     if name not in names():
         raise UserError(f"unknown dataset {name!r}{suggestion(name, names())}")
     module = importlib.import_module(f"{__name__}.{name}")
-    if not hasattr(module, "DESCRIPTION"):
-        raise UserError(f"{module.__file__} has no DESCRIPTION, as data sets have")
+    if not isinstance(getattr(module, "DESCRIPTION", None), Description):
+        raise UserError(
+            f"{module.__file__} has no DESCRIPTION = Description(...), as data sets have"
+        )
     if fault := module.DESCRIPTION.fault:
         raise UserError(f"{module.__file__}: {fault}")
     return module

@@ -37,7 +37,8 @@ class Description:
         """Return what is wrong with mean or std, or None."""
         for name in ("mean", "std"):
             numbers = getattr(self, name)
-            if not isinstance(numbers, tuple) or len(numbers) != self.channels:
+            sound = isinstance(numbers, tuple) and len(numbers) == self.channels
+            if not sound or not all(isinstance(one, int | float) for one in numbers):
                 return f"{name} must be a tuple of {self.channels} numbers, one for each channel"
         return None if min(self.std) > 0 else "std must be above 0"
 
@@ -118,6 +119,8 @@ def misfit(data: Dataset, description: Description) -> str | None:
     """Return in what a data set is not as described or has other types than its class says."""
     import torch
 
+    if not isinstance(data, Dataset):
+        return f"load must return a Dataset, not {type(data).__name__}"
     size = description.size
     for split in ("train", "test"):
         count = getattr(description, f"{split}_images")

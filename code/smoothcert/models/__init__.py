@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothcert.errors import UserError, suggestion
+from smoothcert.settings import reason
 
 if TYPE_CHECKING:
     from smoothcert.datasets import Description
@@ -91,9 +92,17 @@ def build(specification: Specification) -> Classifier:
     if not hasattr(module, "Network"):
         raise UserError(f"{module.__file__} has no class Network, as architectures have")
     network = module.Network(specification.channels, specification.classes)
+    if not isinstance(network, torch.nn.Module):
+        raise UserError(f"{module.__file__}: Network must be a torch.nn.Module")
     grey = torch.full((1, specification.channels, specification.size, specification.size), 0.5)
-    with torch.no_grad():
-        logits = network.eval()(grey)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = network.eval()(grey)
+    except Exception as error:  # whatever the network's own code raises
+        raise UserError(
+            f"{module.__file__}: Network fails on an image {tuple(grey.shape)} "
+            f"({type(error).__name__}: {reason(error)})"
+        ) from error
     expected = 1, specification.classes
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

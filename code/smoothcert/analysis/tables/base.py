@@ -151,7 +151,7 @@ def best_note(results: Results, scope: str) -> list[str]:
         return []
     if _seeds(results)[1] == 1:
         return ["Nothing is bold: single seeds tell models apart, but not methods."]
-    single = "" if _seeds(results)[0] > 1 else " Beside a single seed nothing is."
+    single = "" if _seeds(results)[0] > 1 else " Nothing is where either is of a single seed."
     return [
         f"Bold: the highest mean {scope}, where its difference to the next is significant at the "
         f"{significance.SIGNIFICANCE:.0%} level ({OVER_SEEDS}; adjusted by Holm's method for the "
