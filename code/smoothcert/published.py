@@ -29,10 +29,13 @@ COLUMNS = (
 WHOLE = ("images", "n", "seeds")
 """Columns of whole numbers."""
 
-SHARES = ("certified_accuracy", "abstention", "predict_accuracy", "predict_abstention")
+OF_CERTIFY = ("acr", "certified_accuracy", "abstention")
+"""Metrics of CERTIFY."""
+
+SHARES = (*OF_CERTIFY[1:], "predict_accuracy", "predict_abstention")
 """Metrics whose values lie in [0, 1]."""
 
-METRICS = ("acr", *SHARES, "train_seconds_per_epoch", "train_hours_total")
+METRICS = (OF_CERTIFY[0], *SHARES, "train_seconds_per_epoch", "train_hours_total")
 
 ROUNDINGS = ("3 digits", "4 decimals", "")
 """How radii may have been rounded: as ``metrics.round_radii`` can, whose module needs pandas."""
@@ -231,11 +234,20 @@ def protocol(
 
 def _certified(rows: Iterable[Number]) -> list[Number]:
     """Return the rows that are of CERTIFY, not of PREDICT or training."""
-    return [row for row in rows if row.metric in ("acr", "certified_accuracy", "abstention")]
+    return [row for row in rows if row.metric in OF_CERTIFY]
+
+
+def refuse_unknown_setting(method: str, key: str, also: Iterable[str] = ()) -> None:
+    """Raise UserError if a method of ours has no such setting; of others nothing is known."""
+    names = _setting_names(method)
+    known = names.union(also)
+    if names and key not in known:
+        told = suggestion(key, known)
+        raise UserError(f"settings: {key!r} is no setting of method {method}{told}")
 
 
 @cache
-def setting_names(method: str) -> frozenset[str]:
+def _setting_names(method: str) -> frozenset[str]:
     """Return the names of a method's settings, of training too; none if we cannot load it."""
     try:
         objective = methods.load(method)
@@ -388,15 +400,12 @@ def _refuse_subset(subset: str) -> None:
 
 
 def _settings(method: str, text: str) -> dict[str, str]:
-    settings, names = {}, setting_names(method)
-    known = {*names, *SELECTION, *ELSEWHERE}
+    settings = {}
     for part in filter(None, text.split(";")):
         key, _, value = part.partition("=")
         if not (key and value):
             raise UserError(f"settings: {part!r} is not key=value, as in m=2;lambda=10")
-        if names and key not in known:  # of a method that is not ours, nothing is known
-            told = suggestion(key, known)
-            raise UserError(f"settings: {key!r} is no setting of method {method}{told}")
+        refuse_unknown_setting(method, key, also=(*SELECTION, *ELSEWHERE))
         if key in settings:
             raise UserError(f"settings: {key!r} is given twice")
         settings[key] = value

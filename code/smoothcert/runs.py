@@ -165,12 +165,12 @@ def _named(
     """
     experiments = {one.name: one for one in settings.experiments}
     names = [f"{one.name}/{e.title}" for one in settings.experiments for e in one.methods]
-    if start not in names and Path(start).is_file():
-        raise UserError(
-            f"{place} is a file, but its name does not end in .pt; smoothcert convert writes a "
-            "checkpoint with weights that were trained elsewhere"
-        )
     if start not in names:
+        if Path(start).is_file():
+            raise UserError(
+                f"{place} is a file, but its name does not end in .pt; smoothcert convert writes a "
+                "checkpoint with weights that were trained elsewhere"
+            )
         raise UserError(
             f"{place} is neither a run as EXPERIMENT/LABEL nor a checkpoint file (.pt)"
             f"{suggestion(start, names)}"

@@ -44,11 +44,8 @@ class Cell(Section):
 
     @model_validator(mode="after")
     def _settings_are_of_the_method(self) -> Cell:
-        known = published.setting_names(self.method)
-        for key in self.settings if known else ():
-            if key not in known:
-                told = suggestion(key, known)
-                raise UserError(f"settings: {key!r} is no setting of method {self.method}{told}")
+        for key in self.settings:
+            published.refuse_unknown_setting(self.method, key)
         return self
 
     def __str__(self) -> str:

@@ -128,7 +128,8 @@ def misfit(data: Dataset, description: Description) -> str | None:
         if isinstance(data, InMemory):
             expected["images"] = torch.uint8, (count, description.channels, size, size)
         for part, (dtype, shape) in expected.items():
-            found, name = getattr(data, f"{split}_{part}"), f"{split}_{part}"
+            name = f"{split}_{part}"
+            found = getattr(data, name)
             if not isinstance(found, torch.Tensor):
                 return f"{name} must be a tensor, not {type(found).__name__}"
             if (found.dtype, tuple(found.shape)) != (dtype, shape):
