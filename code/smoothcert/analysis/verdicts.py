@@ -5,8 +5,9 @@ is the test of equivalence at 5% (two one-sided tests; Schuirmann 1987), whether
 0. Failing that, *not reproduced* if the 95% interval excludes 0, Holm-adjusted over the table
 (Holm 1979), so that a table of many cells does not fail by chance. Else *inconclusive*.
 
-The number of seeds that would settle a verdict is one to choose beforehand: adding seeds until
-there is a verdict makes 4 to 19% of the 5%, in simulations (by margin and most seeds).
+The number of seeds that would settle a verdict is one to choose beforehand: whoever adds seeds
+until there is a verdict errs in 4 to 19% of cases, not 5%, in simulations (by margin and most
+seeds).
 
 Where a run is repeated, both sides deviate alike between seeds: their variances are pooled. With
 Welch's method two seeds of ours, whose deviation has one degree of freedom, would tell less than
