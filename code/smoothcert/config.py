@@ -357,6 +357,7 @@ SECTIONS = {
     "certification": Protocol,
     "attack": AttackSettings,
     "margin": Margin,
+    "published": Wanted,
 }
 """What each key of a configuration may hold; the empty key stands for the top level."""
 

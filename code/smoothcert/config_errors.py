@@ -8,13 +8,15 @@ from pydantic import BaseModel, ValidationError
 
 from smoothcert import methods
 from smoothcert.errors import UserError, suggestion
-from smoothcert.published import Wanted
 
 LISTS = ("list_type", "tuple_type")
 """Pydantic's errors where a list is expected."""
 
 ONE_VALUE = ("bool_type", "float_type", "int_type", "literal_error", "string_type")
 """Those where a list may stand for one value."""
+
+TYPES = ("Wanted", "float", "int", "str")
+"""Those of a union, which pydantic names in an error's place."""
 
 PLACES = {"experiments": "the experiment", "": "the top level"}
 """What the text calls a key's section, if not by its key."""
@@ -96,14 +98,14 @@ def _is_tag(before: str | int | None, part: str) -> bool:
     """Return whether a part of a location names one type of a union, and no key."""
     if isinstance(before, int):
         return part in methods.names()
-    return part == "Wanted" or part.startswith(("constrained-", "list[", "literal["))
+    return part in TYPES or part.startswith(("constrained-", "list[", "literal["))
 
 
 def _instead(location: tuple[str | int, ...], sections: Sections) -> str:
     """Return what to write instead of the unknown key at the end of a location, or where."""
     *above, key = (part for part in location if isinstance(part, str))
     if "published" in above:
-        return suggestion(key, _keys(Wanted))
+        return suggestion(key, _keys(sections["published"]))
     method = next((part for part in above if part in methods.names()), None)
     # What attacks take from certification is sought there first.
     shared = ("certification", "training", "margin", "experiments", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smoothcert import config, config_files, datasets, methods
+from smoothcert import config, config_files, datasets
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.runs import manifest, resolved, written
@@ -111,9 +111,9 @@ def test_a_method_that_cannot_be_loaded_stops_nothing_but_its_own_use(tmp_path):
         env={"PYTHONPATH": str(tmp_path), "PATH": ""}, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     assert found[0] == "fine gaussian"
-    assert re.search(r"methods\[0\]\.method: \S+torn\.py cannot be loaded \(SyntaxEr", found[1])
-    assert "lost.py cannot be loaded (ModuleNotFoundError: No module named" in found[2]
-    assert "helper.py has no class Objective" in found[3]
+    assert re.search(r"methods\[0\]\.method: \S+torn\.py: cannot be loaded \(SyntaxEr", found[1])
+    assert "lost.py: cannot be loaded (ModuleNotFoundError: No module named" in found[2]
+    assert "helper.py: no class Objective" in found[3]
     assert len(found) == 4
 
 
@@ -464,6 +464,7 @@ class TestPublished:
             ({"source": "jeong2020rebuttal"}, {"sigmas": [0.3]}, "sigma is one of 0.25, 0.5, 1"),
             ({"source": "jeong2020rebutal"}, {}, "did you mean 'jeong2020rebuttal'?"),
             ({"sources": "jeong2020"}, {}, "published.sources: unknown key; did you mean 'source'"),
+            ({"settings": {"m": [2]}}, {}, "published.settings.m: takes one value, not a list"),
             ({}, {}, "published numbers have"),
         ],
     )
@@ -493,17 +494,3 @@ def test_overlays_merge_as_in_snakemake(tmp_path, monkeypatch):
     Path("config").mkdir()
     paths[0].rename("config/config.yaml")
     assert config_files.merged(paths[1:]) == ours
-
-
-@pytest.mark.parametrize(
-    ("package", "load", "message"),
-    [
-        (methods, methods.load, r"stray\.py has no class Objective\(Method\), as methods have"),
-        (datasets, datasets.describe, r"stray\.py has no DESCRIPTION"),
-    ],
-)
-def test_a_stray_module_gets_one_line(tmp_path, monkeypatch, package, load, message):
-    (tmp_path / "stray.py").touch()
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    with pytest.raises(UserError, match=message):
-        load("stray")

@@ -1,7 +1,6 @@
 """Data sets are what they describe themselves to be."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,12 +18,8 @@ def stray(monkeypatch, tmp_path):
         data = digits.load(tmp_path)
         names = "train_images", "train_labels", "test_images", "test_labels"
         changed = InMemory(*(parts.get(name, lambda x: x)(getattr(data, name)) for name in names))
-        module = SimpleNamespace(
-            __file__="stray.py",
-            DESCRIPTION=replace(digits.DESCRIPTION, **description),
-            load=lambda data_dir: changed,
-        )
-        monkeypatch.setattr("importlib.import_module", lambda name: module)
+        monkeypatch.setattr(digits, "DESCRIPTION", replace(digits.DESCRIPTION, **description))
+        monkeypatch.setattr(digits, "load", lambda data_dir: changed)
         return datasets.load("digits", tmp_path)
 
     return load
@@ -55,7 +50,7 @@ def test_digits_are_as_described(stray):
 def test_what_is_not_as_described_is_refused(stray, description, parts, message):
     with pytest.raises(UserError, match=message) as error:
         stray(description, parts)
-    assert str(error.value).startswith("stray.py: ")
+    assert str(error.value).startswith(f"{digits.__file__}: ")
 
 
 def test_what_load_returns_must_be_a_dataset(monkeypatch, tmp_path):

@@ -80,7 +80,7 @@ class TestDocuments:
     def test_a_faulty_method_is_named(self, tmp_path, monkeypatch):
         (tmp_path / "mine.py").write_text("class Objective: pass", encoding="utf-8")
         monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-        with pytest.raises(UserError, match=r"mine\.py has no class Objective\(Method\)"):
+        with pytest.raises(UserError, match=r"mine\.py: no class Objective\(Method\)"):
             config_docs.readme(config_docs.README.read_text(encoding="utf-8"))
 
     def test_schema_is_current(self):

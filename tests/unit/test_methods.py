@@ -451,9 +451,9 @@ class Objective(Method):
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("(Method)", "", r"has no class Objective\(Method\), as methods have"),
-        ("title", "title: str", 'gives Objective no title; write title = "...", without an anno'),
-        ("loss", "cost", "gives Objective no loss; define it as methods/base.py says"),
+        ("(Method)", "", r"no class Objective\(Method\), as methods have"),
+        ("title", "title: str", 'Objective has no title; write title = "...", without an anno'),
+        ("loss", "cost", "Objective has no loss; define it as methods/base.py says"),
         ("title", "power = Field(1)\n    title", r"cannot .*Field 'power' requires a type annot"),
         ("title", "power: Tensor = 1\n    title", r"cannot .*name 'Tensor' is not defined"),
         ("pydantic", "nowhere", r"cannot be loaded \(ModuleNotFoundError: No module named"),
@@ -464,7 +464,7 @@ def test_a_faulty_file_gets_one_line(tmp_path, monkeypatch, old, new, fault):
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     name = tmp_path.name  # a module of its own
     (tmp_path / f"{name}.py").write_text(METHOD.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(UserError, match=rf"{name}\.py {fault}") as error:
+    with pytest.raises(UserError, match=rf"{name}\.py: {fault}") as error:
         methods.load(name)
     assert "\n" not in str(error.value)
 

@@ -188,5 +188,5 @@ def test_a_network_must_answer_with_a_logit_for_each_class(monkeypatch, returned
         with pytest.raises(UserError, match=rf"convnet8\.py: .*{why}"):
             build("convnet8", "digits")
     monkeypatch.delattr(f"{module}.Network")
-    with pytest.raises(UserError, match=r"convnet8\.py has no class Network"):
+    with pytest.raises(UserError, match=r"convnet8\.py: no class Network"):
         build("convnet8", "digits")

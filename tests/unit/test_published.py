@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from smoothcert import published
+from smoothcert import datasets, methods, models, published
 from smoothcert.analysis import metrics
 from smoothcert.errors import UserError
-from smoothcert.published import COLUMNS, FOLDER, Query, find, one
+from smoothcert.published import FOLDER, Query, find, one
+from smoothcert.published.number import METRICS
+from smoothcert.published.rows import COLUMNS, ROUNDINGS
 from smoothcert.smoothing.protocol import SUBSET
 
 ROW = {
@@ -69,7 +72,9 @@ class TestReading:
     @pytest.mark.parametrize(
         ("damage", "message"),
         [
-            ({"sigma": "a half"}, "sigma: 'a half' is no number from 0 up"),
+            ({"sigma": "a half"}, "sigma: 'a half' is no number above 0"),
+            ({"sigma": "0"}, "sigma: '0' is no number above 0"),
+            ({"radius": "-1"}, "radius: '-1' is no number from 0 up"),
             ({"n": "1e5"}, "n: '1e5' is no whole number above 0"),
             ({"images": "0"}, "images: '0' is no whole number above 0"),
             ({"seeds": ""}, "seeds: '' is no whole number above 0"),
@@ -77,7 +82,8 @@ class TestReading:
             ({"value": "nan"}, "value: 'nan' is no share in [0, 1]"),
             ({"value": "70.0"}, "value: '70.0' is no share in [0, 1], as 0.7 for 70%"),
             ({"std": "1.2"}, "std: '1.2' is no share in [0, 1]"),
-            ({"alpha": "5"}, "alpha: '5' is no share in [0, 1]"),
+            ({"alpha": "5"}, "alpha: '5' is no probability above 0 and below 1, as 0.001"),
+            ({"alpha": "0"}, "alpha: '0' is no probability above 0 and below 1, as 0.001"),
             ({"settings": "lr=0.1;lr=0.2"}, "settings: 'lr' is given twice"),
             ({"metric": "abstention", "radius": "", "value": "3"}, "value: '3' is no share"),
             (
@@ -102,11 +108,6 @@ class TestReading:
         path = write(tmp_path, {})
         path.write_text(f"{path.read_text()}{cells}\n")
         self.refuses(path, f"{path}, line 3, {count} cells where the header has 17; a cell with")
-
-    def test_a_damaged_file_of_training_settings_is_one_line(self, tmp_path):
-        write(tmp_path, {})
-        (tmp_path / "training.yaml").write_text("- source: [a\n")
-        self.refuses(tmp_path / "a.csv", f"{tmp_path}/training.yaml cannot be read as YAML: while")
 
     def refuses(self, path: Path, message: str) -> None:
         with pytest.raises(UserError) as caught:
@@ -256,6 +257,19 @@ class TestFiles:
         text = (FOLDER / "README.md").read_text(encoding="utf-8")
         assert [name for name in COLUMNS if f"`{name}`" not in text] == []
 
+    @pytest.mark.parametrize(
+        ("column", "ours"),
+        [
+            ("dataset", datasets.names()),
+            ("arch", models.names()),
+            ("method", methods.names()),
+        ],
+    )
+    def test_every_name_that_is_not_ours_is_described(self, column, ours):
+        text = (FOLDER / "README.md").read_text(encoding="utf-8")
+        foreign = {getattr(entry, column) for entry in find(Query())} - set(ours)
+        assert [name for name in sorted(foreign) if f"`{name}`" not in text] == []
+
     def test_no_two_rows_are_of_the_same_number(self):
         keys = [
             (e.source, e.dataset, e.arch, e.method, tuple(e.settings.items()), e.sigma, e.metric,
@@ -268,8 +282,8 @@ class TestFiles:
         assert all((entry.std is None) == (entry.seeds == 1) for entry in find(Query()))
 
     def test_metrics_and_roundings_are_those_of_the_analysis(self):
-        assert {metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION} <= set(published.METRICS)
-        assert tuple(metrics.ROUNDINGS) == published.ROUNDINGS
+        assert {metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION} <= set(METRICS)
+        assert tuple(metrics.ROUNDINGS) == ROUNDINGS
 
     def test_clean_accuracy_is_certified_accuracy_at_0(self):
         wanted = Query(
@@ -306,6 +320,84 @@ class TestSharedTraining:
         cell = {"source": "jeong2020", "dataset": "cifar10", "sigma": 0.5, "metric": "acr"}
         entry = one(Query(**{**cell, **wanted}))
         assert settings.items() <= entry.settings.items()
+
+    def told(self, folder: Path, *entries: dict) -> dict[str, str]:
+        """Return the settings of the one row that is written, beside shared ones."""
+        write(folder, {"settings": "m=2"})
+        shared = [{"source": ["someone2020"], **entry} for entry in entries]
+        (folder / "training.yaml").write_text(yaml.safe_dump({"shared": shared}))
+        return one(Query(), folder).settings
+
+    def test_a_row_counts_before_an_entry_and_a_later_entry_before_an_earlier_one(self, tmp_path):
+        first = {"settings": {"lr": 0.1, "epochs": 90, "normalize": "none"}}
+        second = {"method": ["consistency"], "settings": {"m": 4, "lr": 0.5}}
+        settings = {"lr": "0.5", "epochs": "90", "normalize": "none", "m": "2"}
+        assert self.told(tmp_path, first, second) == settings
+
+    @pytest.mark.parametrize(("unless", "settings"), [(["m"], 1), (["eta", "pretrain"], 2)])
+    def test_unless_a_row_was_trained_in_another_way(self, tmp_path, unless, settings):
+        entry = {"method": ["consistency"], "unless": unless, "settings": {"lr": 1}}
+        assert len(self.told(tmp_path, entry)) == settings
+
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            ({"sorce": ["a2020"]}, "shared[0].sorce: unknown key; did you mean 'source'?"),
+            ({"settings": {}}, "shared[0].settings: "),
+            ({"settings": ["lr"]}, "shared[0].settings: expects keys with values, not ['lr']"),
+            ({"settings": {"lr": [1, 2]}}, "shared[0].settings.lr: takes one value, not a list"),
+            ({"source": "someone2020"}, "shared[0].source: expects a list, as [someone2020]"),
+            (
+                {"source": ["someone2002"]},
+                "shared[0].source: unknown source 'someone2002'; did you",
+            ),
+            (
+                {"settings": {"epoch": 9}},
+                "shared[0]: settings: 'epoch' is no setting of every meth",
+            ),
+            (
+                {"settings": {"eta": 0.5}},
+                "shared[0]: settings: 'eta' is no setting of every method",
+            ),
+            ({"unless": ["pretrian"]}, "shared[0]: unless: 'pretrian' is no setting of every meth"),
+            (
+                {"method": ["consistency"], "settings": {"k": 9}},
+                "shared[0]: settings: 'k' is no setting of method consistency; known: 'augment',",
+            ),
+            ({"dataset": "mnits"}, "shared[0]: someone2020 has no row of mnits"),
+            (
+                {"arch": "lenet5", "dataset": "mnist"},
+                "shared[0]: someone2020 has no row of mnist and",
+            ),
+            (
+                {"method": ["consistency", "macer"]},
+                "shared[0]: someone2020 has no row of macer",
+            ),
+        ],
+    )
+    def test_a_mistake_is_one_line(self, tmp_path, entry, message):
+        with pytest.raises(UserError) as caught:
+            self.told(tmp_path, {"settings": {"lr": 0.1}, **entry})
+        assert str(caught.value).startswith(f"{tmp_path}/training.yaml: {message}")
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("shared: [a\n", " cannot be read as YAML: while"),
+            ("- source: a\n", " is not a mapping of keys; start it with shared:"),
+            ("shared: []\nshared: []\n", " cannot be read as YAML: shared stands twice"),
+            ("", " is not a mapping of keys; start it with shared:"),
+            ("share: []\n", ": share: unknown key; did you mean 'shared'?"),
+        ],
+    )
+    def test_a_damaged_file_is_one_line(self, tmp_path, text, message):
+        write(tmp_path, {})
+        (tmp_path / "training.yaml").write_text(text)
+        with pytest.raises(UserError) as caught:
+            one(Query(), tmp_path)
+        assert str(caught.value).startswith(f"{tmp_path}/training.yaml{message}")
+        assert "\n" not in str(caught.value)
 
 
 class TestRoundRadii:

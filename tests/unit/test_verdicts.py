@@ -11,7 +11,7 @@ from scipy import stats
 from smoothcert.analysis import verdicts
 from smoothcert.analysis.t_tests import Sample, difference, paired, pooled
 from smoothcert.analysis.verdicts import Kind, Pair, judge
-from smoothcert.published import Number
+from smoothcert.published.number import Number
 
 ENTRY = Number(
     source="jeong2020rebuttal",

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from smoothcert import config_files, datasets, methods, models, published
 from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
+from smoothcert.published.told import misfit
 from smoothcert.settings import Section
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Cell(Section):
     @model_validator(mode="after")
     def _settings_are_of_the_method(self) -> Cell:
         for key in self.settings:
-            published.refuse_unknown_setting(self.method, key)
+            if fault := misfit(key, self.method):
+                raise UserError(f"settings: {fault}")
         return self
 
     def __str__(self) -> str:

@@ -28,6 +28,8 @@ from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference
 from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTOLD, Outcome
+from smoothcert.published import training
+from smoothcert.published.told import differing, same
 
 FAR = 1e3
 """Beyond it only the error of the deviation counts, and scipy's inverse soon finds no end."""
@@ -150,7 +152,7 @@ def _finding(
     for cell, (row, *_) in zip(cells, sides, strict=True):
         if np.isnan(row["value"]):
             return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
-        differs = published.differing(row, _theirs(claim, cell))
+        differs = differing(row, _theirs(claim, cell))
         if row.get("mode") == "staged":
             differs += (STAGED,)
         if differs:
@@ -177,7 +179,7 @@ def _finding(
 def _theirs(claim: Claim, cell: Cell) -> dict[str, Any]:
     """Return how the runs behind the claim were trained and certified, as far as it is known."""
     runs = (claim.published, claim.dataset, claim.arch, cell.method)
-    return published.protocol(*runs) | published.shared_training(*runs, told=cell.settings)
+    return published.protocol(*runs) | training.shared(*runs, told=cell.settings)
 
 
 def _rows(
@@ -192,7 +194,7 @@ def _rows(
         mine = mine[np.isclose(mine["lambda"], cell.lambda_)]
     for key, value in cell.settings.items():
         column = mine[key] if key in mine else [None] * len(mine)
-        mine = mine[np.array([published.same(found, value) for found in column], bool)]
+        mine = mine[np.array([same(found, value) for found in column], bool)]
     wanted = mine["metric"] == comparison.metric
     if comparison.radius is not None:
         wanted &= np.isclose(mine["radius"].astype(float), comparison.radius)

@@ -16,7 +16,7 @@ from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.point import Point
-from smoothcert.published import Number
+from smoothcert.published.number import Number
 from smoothcert.run_files import (
     ATTACKED,
     ATTACKED_DESCRIPTION,

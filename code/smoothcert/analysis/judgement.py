@@ -12,7 +12,7 @@ from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.experiment import Experiment, Run, Target
 from smoothcert.analysis.t_tests import Sample
 from smoothcert.analysis.verdicts import Kind, Pair, Verdict
-from smoothcert.published import Number
+from smoothcert.published.number import Number
 from smoothcert.records import ABSTAIN
 
 COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)

@@ -34,7 +34,8 @@ from scipy.special import stdtrit
 from smoothcert import published
 from smoothcert.analysis import metrics
 from smoothcert.analysis.t_tests import Difference, Sample, pooled
-from smoothcert.published import Number
+from smoothcert.published.number import Number
+from smoothcert.published.told import SELECTION, differing
 
 EQUIVALENCE, DIFFERENCE = 0.90, 0.95
 """Levels of the two intervals."""
@@ -152,9 +153,9 @@ def incomparable_in(
         "n0": published.N0,
         "n": number.n,
         "alpha": number.alpha,
-        **{k: value for k, value in number.settings.items() if k not in published.SELECTION},
+        **{k: value for k, value in number.settings.items() if k not in SELECTION},
     }
-    return published.differing(ours, theirs)
+    return differing(ours, theirs)
 
 
 def judge(table: Sequence[Pair]) -> list[Verdict]:

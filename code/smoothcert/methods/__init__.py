@@ -6,17 +6,15 @@ parameters; the modules therefore import torch inside their functions.
 
 from __future__ import annotations
 
-import importlib.util
-import pkgutil
+from types import ModuleType
 
-from smoothcert.errors import UserError, suggestion
+from smoothcert.extensions import Extensions
 from smoothcert.methods.base import Method
-from smoothcert.settings import reason
 
 
 def names() -> list[str]:
     """Return the names of all methods: the modules of this package."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    return _MODULES.names()
 
 
 def load(name: str) -> type[Method]:
@@ -24,26 +22,21 @@ def load(name: str) -> type[Method]:
 
     Raises UserError, with the nearest name, if there is none, or with the fault of its file.
     """
-    if name not in names():
-        raise UserError(f"unknown method {name!r}{suggestion(name, names())}")
-    try:
-        objective = getattr(importlib.import_module(f"{__name__}.{name}"), "Objective", None)
-        fault = _fault(objective)
-    except Exception as error:  # whatever the file's own code raises
-        fault = f"cannot be loaded ({type(error).__name__}: {reason(error)})"
-    if fault:
-        raise UserError(f"{importlib.util.find_spec(f'{__name__}.{name}').origin} {fault}")
-    return objective
+    return _MODULES.load(name).Objective
 
 
-def _fault(objective: object) -> str | None:
+def _fault(module: ModuleType) -> str | None:
     """Return what keeps a module's Objective from being a method, if anything does."""
+    objective = getattr(module, "Objective", None)
     if not (isinstance(objective, type) and issubclass(objective, Method)):
-        return "has no class Objective(Method), as methods have"
+        return "no class Objective(Method), as methods have"
     if not hasattr(objective, "title"):
-        return 'gives Objective no title; write title = "...", without an annotation'
+        return 'Objective has no title; write title = "...", without an annotation'
     if objective.loss is Method.loss:
-        return "gives Objective no loss; define it as methods/base.py says"
+        return "Objective has no loss; define it as methods/base.py says"
     # Raises if a field's type is not known, as one that is imported for type checkers alone.
     objective.model_rebuild()
     return None
+
+
+_MODULES = Extensions(__name__, "method", _fault, support=frozenset({"base"}))

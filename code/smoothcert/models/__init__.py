@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from smoothcert.errors import UserError, suggestion
+from smoothcert.errors import UserError
+from smoothcert.extensions import Extensions
 from smoothcert.settings import reason
 
 if TYPE_CHECKING:
     from smoothcert.datasets import Description
     from smoothcert.models.classifier import Classifier
-
-_SUPPORT = {"classifier", "cifar_resnet"}
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Specification:
 
 def names() -> list[str]:
     """Return the names of all architectures: the modules of this package."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in modules if name not in _SUPPORT)
+    return _MODULES.names()
 
 
 def refuse_other_size(arch: str, size: int) -> None:
@@ -85,12 +82,8 @@ def build(specification: Specification) -> Classifier:
     from smoothcert.models.classifier import Classifier
 
     arch = specification.arch
-    if arch not in names():
-        raise UserError(f"unknown arch {arch!r}{suggestion(arch, names())}")
-    module = importlib.import_module(f"{__name__}.{arch}")
+    module = _MODULES.load(arch)
     refuse_other_size(arch, specification.size)
-    if not hasattr(module, "Network"):
-        raise UserError(f"{module.__file__} has no class Network, as architectures have")
     network = module.Network(specification.channels, specification.classes)
     if not isinstance(network, torch.nn.Module):
         raise UserError(f"{module.__file__}: Network must be a torch.nn.Module")
@@ -111,3 +104,11 @@ def build(specification: Specification) -> Classifier:
             f"for one image, not {found}"
         )
     return Classifier(network.train(), specification)
+
+
+def _fault(module: ModuleType) -> str | None:
+    """Return what keeps a module from being an architecture, if anything does."""
+    return None if hasattr(module, "Network") else "no class Network, as architectures have"
+
+
+_MODULES = Extensions(__name__, "arch", _fault, support=frozenset({"classifier", "cifar_resnet"}))
