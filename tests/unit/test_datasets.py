@@ -6,7 +6,7 @@ import pytest
 
 from smoothcert import datasets
 from smoothcert.datasets import digits
-from smoothcert.datasets.base import InMemory
+from smoothcert.datasets.base import InMemory, to_unit
 from smoothcert.errors import UserError
 
 
@@ -57,3 +57,11 @@ def test_what_load_returns_must_be_a_dataset(monkeypatch, tmp_path):
     monkeypatch.setattr(digits, "load", lambda data_dir: ([], []))
     with pytest.raises(UserError, match=r"digits\.py: load must return a Dataset, not tuple"):
         datasets.load("digits", tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda x: x / 255, lambda x: x[:, 0], lambda x: x.int()])
+def test_images_of_another_type_or_shape_are_refused(tmp_path, change):
+    images = digits.load(tmp_path).read_test([0, 1])
+    assert to_unit(images).max() == 1
+    with pytest.raises(UserError, match=r"must give images as torch\.uint8 \(B, C, H, W\), not"):
+        to_unit(change(images))

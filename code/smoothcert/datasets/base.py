@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from smoothcert.errors import UserError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -147,5 +149,15 @@ def misfit(data: Dataset, description: Description) -> str | None:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]."""
+    """Return uint8 images (B, C, H, W) as float32 in [0, 1].
+
+    Raises UserError if they are others: of [0, 1] already, they would become black.
+    """
+    import torch
+
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise UserError(
+            "read_test and batches of a data set must give images as torch.uint8 (B, C, H, W), not "
+            f"{images.dtype} {tuple(images.shape)}"
+        )
     return images.float().div_(255)
