@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from smoothcert import config, datasets, files, records, runs
+from smoothcert import config_files, datasets, files, records, runs
 from smoothcert.analysis.tables import write_tables
 from smoothcert.point import Point
 from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
@@ -80,7 +80,7 @@ def write_experiment(folder: Path, **changes: Any) -> Path:
     Paths in the manifest are relative to ``folder``, which should be the working directory.
     Returns the manifest's path relative to it.
     """
-    settings = config.read({"experiments": [{**CONFIGURATION, **changes}]})
+    settings = config_files.read({"experiments": [{**CONFIGURATION, **changes}]})
     (experiment,) = settings.experiments
     protocol = experiment.certification
     content = runs.manifest(settings, experiment)

@@ -264,7 +264,7 @@ def _cost(options: argparse.Namespace) -> None:
     from smoothcert import cost
     from smoothcert.device import choose, describe
 
-    settings = config.read(config_files.merged(options.files))
+    settings = config_files.read(config_files.merged(options.files))
     threads = settings.threads if options.threads is None else options.threads
     device = choose(options.device or settings.device, threads)
     rows = cost.estimate(settings, Path(runs.RESULTS), device)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -23,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from smoothcert import config_files, datasets, methods, models, runs
+from smoothcert import datasets, methods, models, yaml_files
 from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
 from smoothcert.methods.base import Method
@@ -40,6 +39,9 @@ def _two_decimals(sigma: float) -> float:
         raise UserError(f"a noise level has at most two decimals, not {sigma!r}")
     return sigma
 
+
+FIRST = "experiments"
+"""The key that every file of a configuration has."""
 
 Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
 Seed = Annotated[int, Field(ge=0, lt=10**9)]
@@ -257,22 +259,6 @@ class Experiment(Section):
                 "mode radius gives neither ACR nor curves, which experiments compare; use it with "
                 "smoothcert certify"
             )
-        cells: dict[tuple, dict[int, tuple]] = {}
-        for run in runs.written(self):
-            point = run.point
-            seeds = cells.setdefault((run.label, point.sigma, point.weight), {})
-            settings = (replace(point, seed=0), run.log is None)
-            place = (
-                f"two runs labelled {run.label!r} share sigma {point.sigma:g}, lambda "
-                f"{point.weight:g}"
-            )
-            if any(settings != other for other in seeds.values()):
-                raise UserError(f"{place}, but not all settings; label them apart")
-            if point.seed in seeds:
-                raise UserError(f"{place} and seed {point.seed}; leave one out")
-            seeds[point.seed] = settings
-        if not cells:
-            raise UserError("seeds: no method has one, so that nothing would run; give one a seed")
         return self
 
     @property
@@ -341,13 +327,6 @@ class Config(_Experiments):
                 raise UserError(f"two experiments are called {name!r}")
         return experiments
 
-    @model_validator(mode="after")
-    def _names_are_found(self) -> Config:
-        """Look up what experiments name: runs to start from, and published numbers."""
-        for experiment in self.experiments:
-            runs.manifest(self, experiment)
-        return self
-
 
 SECTIONS = {
     "": Config,
@@ -362,17 +341,6 @@ SECTIONS = {
 """What each key of a configuration may hold; the empty key stands for the top level."""
 
 
-def read(content: dict[str, Any]) -> Config:
-    """Return the validated configuration.
-
-    Raises UserError with one line that names the first wrong key and what to write instead.
-    """
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"config: {explain(error, SECTIONS)}") from error
-
-
 def _experiments_in(name: str, above: tuple[str, ...]) -> list[Experiment]:
     """Return the experiments of the file ``name``, which the files ``above`` lead to.
 
@@ -380,8 +348,8 @@ def _experiments_in(name: str, above: tuple[str, ...]) -> list[Experiment]:
     """
     if name in above:
         raise UserError(f"{' -> '.join((*above, name))}: files that list each other")
-    content = config_files.load(Path(name))
-    others = sorted(map(str, content.keys() - {"experiments"}))
+    content = yaml_files.load(Path(name), FIRST)
+    others = sorted(map(str, content.keys() - {FIRST}))
     if others:
         raise UserError(f"{name} sets {others[0]} too, which only files on the command line can")
     try:

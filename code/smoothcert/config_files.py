@@ -1,4 +1,4 @@
-"""Configuration files: reading their YAML, and laying one over another as Snakemake does."""
+"""A configuration: read from its files, which are laid over one another as Snakemake does."""
 
 from __future__ import annotations
 
@@ -6,45 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import ValidationError
 
+from smoothcert import runs, yaml_files
+from smoothcert.config import FIRST, SECTIONS, Config
+from smoothcert.config_errors import explain
 from smoothcert.errors import UserError
 
 DEFAULT = Path("config", "config.yaml")
 """The workflow's own configuration, over which Snakemake lays those of its command line."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's readers keep the last without a word."""
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):  # as in {{...}}
-                raise yaml.MarkedYAMLError(None, None, "a key is no plain word", key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(None, None, f"{key.value} stands twice", key.start_mark)
-            seen.add(key.value)
-        return node
-
-
-def load(path: Path, first: str = "experiments") -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
     """Return the keys of a configuration file, which nothing has checked yet.
 
-    Raises UserError if it cannot be read, is not a mapping, whose ``first`` key it then names, or
-    holds a key twice.
+    Raises UserError if it cannot be read, is not a mapping or holds a key twice.
     """
-    try:
-        with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, _Loader)  # noqa: S506, safe like its base
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a mapping of keys; start it with {first}:")
-    return content
+    return yaml_files.load(path, FIRST)
 
 
 def merged(paths: Sequence[Path]) -> dict[str, Any]:
@@ -66,3 +44,20 @@ def _lay_over(content: dict[str, Any], overlay: dict[str, Any]) -> None:
             _lay_over(content[key], value)
         else:
             content[key] = value
+
+
+def read(content: dict[str, Any]) -> Config:
+    """Return the validated configuration; what its experiments name has been found.
+
+    Raises UserError with one line that names the first wrong key and what to write instead.
+    """
+    try:
+        settings = Config.model_validate(content)
+        for experiment in settings.experiments:
+            runs.refuse_clashes(experiment)
+            runs.manifest(settings, experiment)
+    except ValidationError as error:
+        raise UserError(f"config: {explain(error, SECTIONS)}") from error
+    except UserError as error:
+        raise UserError(f"config: {error}") from error
+    return settings

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smoothcert import datasets, published
+from smoothcert.config import Config, Entry, Experiment
 from smoothcert.errors import UserError, suggestion
 from smoothcert.point import Point
 from smoothcert.run_files import MODEL
-
-if TYPE_CHECKING:
-    from smoothcert.config import Config, Entry, Experiment
-    from smoothcert.smoothing.settings import Attack
+from smoothcert.smoothing.settings import Attack
 
 RESULTS = "results"
 """Folder of all runs, in the workflow's working folder."""
@@ -48,6 +46,29 @@ def resolved(settings: Config, experiment: Experiment) -> Iterator[Run]:
     """
     for entry, point in _points(experiment):
         yield _run(experiment, entry, _started(settings, experiment, entry, point))
+
+
+def refuse_clashes(experiment: Experiment) -> None:
+    """Raise UserError if an experiment has no run, or runs that its tables cannot tell apart."""
+    cells: dict[tuple, dict[int, tuple]] = {}
+    for run in written(experiment):
+        point = run.point
+        seeds = cells.setdefault((run.label, point.sigma, point.weight), {})
+        settings = (replace(point, seed=0), run.log is None)
+        place = (
+            f"experiment {experiment.name}: two runs labelled {run.label!r} share sigma "
+            f"{point.sigma:g}, lambda {point.weight:g}"
+        )
+        if any(settings != other for other in seeds.values()):
+            raise UserError(f"{place}, but not all settings; label them apart")
+        if point.seed in seeds:
+            raise UserError(f"{place} and seed {point.seed}; leave one out")
+        seeds[point.seed] = settings
+    if not cells:
+        raise UserError(
+            f"experiment {experiment.name}: seeds: no method has one, so that nothing would run; "
+            "give one a seed"
+        )
 
 
 def points(settings: Config) -> list[Point]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from smoothcert import config, config_files, files, runs
+from smoothcert import config_files, files, runs
 from smoothcert.analysis import experiment, judgement, published_logs
 
 PRESET = Path(__file__).parents[2] / "config" / "presets" / "mnist-from-logs.yaml"
@@ -17,7 +17,7 @@ PRESET = Path(__file__).parents[2] / "config" / "presets" / "mnist-from-logs.yam
 def verdicts(tmp_path, monkeypatch):
     """Return a function that gives the verdicts on ACR, by label and sigma, from a log folder."""
     monkeypatch.chdir(tmp_path)
-    settings = config.read(config_files.load(PRESET))
+    settings = config_files.read(config_files.load(PRESET))
     manifest = tmp_path / "experiment.json"
     files.write_json(manifest, runs.manifest(settings, settings.experiments[0]))
 

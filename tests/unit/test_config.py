@@ -42,7 +42,7 @@ BASE = {
 def runs(**changes):
     content = copy.deepcopy(BASE)
     content["experiments"][0].update(changes)
-    return list(written(config.read(content).experiments[0]))
+    return list(written(config_files.read(content).experiments[0]))
 
 
 def test_an_experiment_expands_to_its_points():
@@ -82,8 +82,8 @@ def test_every_setting_changes_the_folder():
 
 
 def test_the_resolved_configuration_reads_back_as_itself():
-    settings = config.read(BASE)
-    assert config.read(settings.model_dump(mode="json")) == settings
+    settings = config_files.read(BASE)
+    assert config_files.read(settings.model_dump(mode="json")) == settings
 
 
 @pytest.mark.parametrize("hundredths", [1, 7, 12, 25, 29, 57, 58, 100, 113])
@@ -99,11 +99,11 @@ def test_a_method_that_cannot_be_loaded_stops_nothing_but_its_own_use(tmp_path):
     for name, text in {"torn": "def f(:", "lost": "import nothere", "helper": "X = 1"}.items():
         (package / "methods" / f"{name}.py").write_text(text)
     script = (
-        "import sys, yaml; from smoothcert import config\n"
+        "import sys, yaml; from smoothcert import config_files\n"
         "for method in ['gaussian', 'torn', 'lost', 'helper']:\n"
         "    content = yaml.safe_load(sys.argv[1])\n"
         "    content['experiments'][0]['methods'] = [{'method': method}]\n"
-        "    try: print('fine', config.read(content).experiments[0].methods[0].method)\n"
+        "    try: print('fine', config_files.read(content).experiments[0].methods[0].method)\n"
         "    except ValueError as error: print(error)\n"
     )
     found = subprocess.run(
@@ -121,12 +121,12 @@ def test_a_file_stands_for_its_experiments(tmp_path):
     others = [{**BASE["experiments"][0], "name": name} for name in ("first", "second")]
     path = tmp_path / "others.yaml"
     path.write_text(yaml.safe_dump({"experiments": others}), encoding="utf-8")
-    read = config.read({"experiments": [str(path), *BASE["experiments"]]}).experiments
+    read = config_files.read({"experiments": [str(path), *BASE["experiments"]]}).experiments
     assert [one.name for one in read] == ["first", "second", "digits"]
     assert list(written(read[0])) == runs()
     above = tmp_path / "above.yaml"
     above.write_text(yaml.safe_dump({"experiments": [str(path), *BASE["experiments"]]}))
-    assert config.read({"experiments": [str(above)]}).experiments == read
+    assert config_files.read({"experiments": [str(above)]}).experiments == read
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_bad_file_of_experiments_is_named(tmp_path, monkeypatch, text, message
     if text:
         (tmp_path / "file.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        config.read({"experiments": ["file.yaml"]})
+        config_files.read({"experiments": ["file.yaml"]})
     line = str(caught.value)
     assert line.startswith("config: experiments: file.yaml")
     assert message in line
@@ -304,7 +304,7 @@ def test_a_mistake_gets_one_line_that_names_the_key(change, message):
     content = copy.deepcopy(BASE)
     change(content)
     with pytest.raises(UserError) as caught:
-        config.read(content)
+        config_files.read(content)
     line = str(caught.value)
     assert message in line
     assert line.startswith("config: ")
@@ -339,7 +339,7 @@ class TestInitFrom:
         return {"experiments": [after, before]}
 
     def points(self, *arguments, **changes):
-        settings = config.read(self.settings(*arguments, **changes))
+        settings = config_files.read(self.settings(*arguments, **changes))
         return [[run.point for run in resolved(settings, one)] for one in settings.experiments]
 
     def test_names_the_run_of_the_same_sigma_and_seed(self):
@@ -360,7 +360,7 @@ class TestInitFrom:
         path = tmp_path / "lenet.pth"
         path.touch()
         with pytest.raises(UserError, match=r"lenet\.pth' is a file, but .*; smoothcert convert"):
-            config.read(self.settings(str(path)))
+            config_files.read(self.settings(str(path)))
 
     def test_a_file_stays_as_it_is(self):
         (tuned,), _ = self.points("models/mine.pt")
@@ -392,7 +392,7 @@ class TestInitFrom:
     )
     def test_a_mistake_gets_one_line(self, reference, changes, message):
         with pytest.raises(UserError) as error:
-            config.read(self.settings(reference, **changes))
+            config_files.read(self.settings(reference, **changes))
         assert message in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -402,7 +402,7 @@ class TestInitFrom:
             "init_from": "finetuning/Consistency"
         }
         with pytest.raises(UserError, match="Consistency -> pretraining/Gaussian -> finetuning"):
-            config.read(content)
+            config_files.read(content)
 
     def test_other_classes_need_a_new_head(self, monkeypatch):
         mnist = dataclasses.replace(datasets.describe("mnist"), size=8, classes=7)
@@ -429,7 +429,7 @@ class TestPublished:
         return {"experiments": [experiment | changes]}
 
     def cells(self, *arguments, **changes):
-        settings = config.read(self.settings(*arguments, **changes))
+        settings = config_files.read(self.settings(*arguments, **changes))
         return manifest(settings, settings.experiments[0])["published"]
 
     def test_an_entry_meets_the_numbers_of_its_method(self):
@@ -470,7 +470,7 @@ class TestPublished:
     )
     def test_a_mistake_gets_one_line(self, published, changes, message):
         with pytest.raises(UserError) as error:
-            config.read(self.settings(published, **changes))
+            config_files.read(self.settings(published, **changes))
         assert message in str(error.value)
         assert "\n" not in str(error.value)
 

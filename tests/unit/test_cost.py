@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.nn.modules import module
 
-from smoothcert import cli, config, cost, datasets, methods, models, stopwatch, train
+from smoothcert import cli, config_files, cost, datasets, methods, models, stopwatch, train
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.run_files import TRAINING_LOG
@@ -69,7 +69,7 @@ def settings(top=None, *more, **changes):
     content["experiments"][0].update(changes)
     for number, others in enumerate(more):
         content["experiments"].append({**content["experiments"][0], "name": f"{number}", **others})
-    return config.read(content)
+    return config_files.read(content)
 
 
 def estimate(settings, results=Path("nowhere")):

@@ -16,7 +16,7 @@ import yaml
 from smoothcert import (
     checkpoint,
     cli,
-    config,
+    config_files,
     datasets,
     doctor,
     fingerprint,
@@ -52,7 +52,7 @@ def settings(top=None, certification=None, **changes):
     """Return a configuration under the published protocol but for the changes."""
     content = {**copy.deepcopy(PUBLISHED), **(top or {})}
     content["experiments"][0].update(changes, certification=certification or {})
-    return config.read(content)
+    return config_files.read(content)
 
 
 def on_experiment(check, certification=None, **changes):

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from synthetic import ATTACK, FAR_APART, rows, write_experiment, written
 
-from smoothcert import config, files, finished, runs
+from smoothcert import config_files, files, finished, runs
 from smoothcert.analysis import experiment
 from smoothcert.analysis.figures import draw_figures, empirical, names
 from smoothcert.analysis.tables import write_tables
+from smoothcert.config import Config
 from smoothcert.errors import UserError
 
 EPSILONS = [0.0, 0.25, 0.5, 3.0]
@@ -273,9 +274,9 @@ class TestConfiguration:
             self.read(methods=[{"method": "smoothadv", "epsilons": [1]}])
 
     @staticmethod
-    def read(**changes) -> config.Config:
+    def read(**changes) -> Config:
         content = {
             "name": "one", "dataset": "digits", "arch": "convnet8", "sigmas": [0.5],
             "methods": [{"method": "gaussian"}],
         }  # fmt: skip
-        return config.read({"experiments": [{**content, **changes}]})
+        return config_files.read({"experiments": [{**content, **changes}]})

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from synthetic import ATTACK, CONFIGURATION, PUBLISHED, STAGED, write_experiment
 
-from smoothcert import config, files, records
+from smoothcert import config_files, files, records
 from smoothcert.analysis import experiment, figures, metrics
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import (
@@ -59,7 +59,7 @@ def load(folder):
 
 
 def names(**changes) -> list[str]:
-    settings = config.read({"experiments": [{**CONFIGURATION, **changes}]})
+    settings = config_files.read({"experiments": [{**CONFIGURATION, **changes}]})
     return figures.names(manifest(settings, settings.experiments[0]))
 
 

@@ -6,7 +6,7 @@ import tarfile
 import pandas as pd
 import pytest
 
-from smoothcert import cli, config, files, records, runs
+from smoothcert import cli, config_files, files, records, runs
 from smoothcert.analysis import experiment, metrics, published_logs
 from smoothcert.errors import UserError
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
@@ -47,7 +47,7 @@ def logs(tmp_path):
 
 def manifest(tmp_path, monkeypatch, subset="all", **entry):
     monkeypatch.chdir(tmp_path)
-    settings = config.read(
+    settings = config_files.read(
         {
             "experiments": [
                 {

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from synthetic import ATTACK, STAGED, write_experiment
 
-from smoothcert import cli, config, files, fingerprint, runs
+from smoothcert import cli, config_files, files, fingerprint, runs
 from smoothcert.analysis import experiment
 from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
@@ -255,7 +255,7 @@ def cli_options(line: str):
 
 def test_configuration_can_be_run_again(page):
     text = unescape(re.search(r"<pre>(experiments:.*?)</pre>", page, re.DOTALL)[1])
-    again = config.read(yaml.safe_load(text))
+    again = config_files.read(yaml.safe_load(text))
     listed = runs.manifest(again, again.experiments[0])["runs"]
     assert listed == files.read_json(FOLDER / "experiment.json")["runs"]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from workspace import ROOT, Workspace
 
-from smoothcert import config, config_files, runs
+from smoothcert import config_files, runs
 
 README = ROOT / "config" / "README.md"
 PRESETS = sorted(path.stem for path in (ROOT / "config" / "presets").glob("*.yaml"))
@@ -33,7 +33,9 @@ def plan(workspace):
 def read(monkeypatch):
     """Return a function that reads a preset."""
     monkeypatch.chdir(ROOT)
-    return lambda preset: config.read(config_files.load(Path(f"config/presets/{preset}.yaml")))
+    return lambda preset: config_files.read(
+        config_files.load(Path(f"config/presets/{preset}.yaml"))
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 CODE = Path(workflow.basedir).parent / "code"
 sys.path.insert(0, str(CODE))
 
-from smoothcert import config as configuration
 from smoothcert import commands, config_files, files, finished, fingerprint, gpus, runs
 from smoothcert.analysis import claims, figures
 from smoothcert.analysis.tables import TABLES
@@ -23,7 +22,7 @@ os.environ.update(
 try:
     for path in workflow.configfiles:
         config_files.load(Path(path))  # Snakemake takes the last of equal keys without a word
-    SETTINGS = configuration.read(config)
+    SETTINGS = config_files.read(config)
     EXPERIMENTS = {one.name: runs.manifest(SETTINGS, one) for one in SETTINGS.experiments}
     if SETTINGS.partial:
         EXPERIMENTS = finished.manifests(EXPERIMENTS.values())

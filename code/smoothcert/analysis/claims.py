@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from smoothcert import config_files, datasets, methods, models, published
+from smoothcert import datasets, methods, models, published, yaml_files
 from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
 from smoothcert.published.told import misfit
@@ -137,7 +137,7 @@ SECTIONS = {"": _Claims, "claims": Claim, "comparisons": Comparison, "left": Cel
 
 def read(path: Path = FILE) -> list[Claim]:
     """Return the claims, or raise UserError with one line that names what is wrong."""
-    content = config_files.load(path, "claims")
+    content = yaml_files.load(path, "claims")
     try:
         return _Claims.model_validate(content).claims
     except ValidationError as error:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from smoothcert import config, config_files, cost, datasets, published, runs
+from smoothcert import config_files, cost, datasets, published, runs
 from smoothcert.analysis import claims, published_logs
 from smoothcert.config import Config, Experiment
 from smoothcert.doctor.data_files import IMAGE_FOLDERS, missing
@@ -54,7 +54,7 @@ thousand."""
 def examine(paths: Sequence[Path], machine: Machine) -> list[Finding]:
     """Return the findings on the configuration that the files give together."""
     try:
-        settings = config.read(config_files.merged(paths))
+        settings = config_files.read(config_files.merged(paths))
     except UserError as error:
         return [Finding("error", str(error))]
     found = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
-from smoothcert import config_files
+from smoothcert import yaml_files
 from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
 from smoothcert.published import rows
@@ -111,7 +111,7 @@ def _read(folder: Path) -> list[Shared]:
     if not path.exists():
         return []
     try:
-        entries = _File.model_validate(config_files.load(path, "shared")).shared
+        entries = _File.model_validate(yaml_files.load(path, "shared")).shared
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, SECTIONS)}") from error
     known = rows.sources(folder)
