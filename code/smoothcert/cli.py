@@ -6,17 +6,24 @@ Heavy libraries are imported inside the commands, so that ``--help`` answers at 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, get_args
 
-from pydantic import ValidationError
-
-from smoothcert import __version__, config, config_files, datasets, methods, models, runs
-from smoothcert.config_errors import explain
+from smoothcert import __version__, config_files, datasets, methods, models, runs
 from smoothcert.errors import UserError, suggestion
-from smoothcert.settings import Section, Training
+from smoothcert.options import (
+    Parser,
+    add_data_dir,
+    add_experiment,
+    add_machine,
+    add_model,
+    add_output,
+    add_section,
+    finite,
+    read_section,
+)
+from smoothcert.settings import Training
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.settings import Attack, Prediction
 
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="smoothcert", description="Train, certify and compare smoothed classifiers."
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -59,14 +66,14 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         add_options(command)
     method = _named_method(arguments)
     if method:
-        _add_section(commands.choices["train"], methods.load(method), method)
+        add_section(commands.choices["train"], methods.load(method), method)
     return parser
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("dataset", choices=[*datasets.names(), "published-logs"])
-    _data_dir(command)
-    _output(command, "JSON file with the data set's sizes and checksum")
+    add_data_dir(command)
+    add_output(command, "JSON file with the data set's sizes and checksum")
 
 
 def _data(options: argparse.Namespace) -> None:
@@ -102,17 +109,17 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lambda",
         dest="weight",
-        type=_finite,
+        type=finite,
         metavar="LAMBDA",
         help="weight of the method's regularizer, required where it has one",
     )
     command.add_argument(
         "--seed", type=int, default=0, help="of weights, order and noise (default: 0)"
     )
-    _add_section(command, Training, "training")
-    _data_dir(command)
-    _machine(command)
-    _output(command, "folder for model.pt and train.tsv")
+    add_section(command, Training, "training")
+    add_data_dir(command)
+    add_machine(command)
+    add_output(command, "folder for model.pt and train.tsv")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -130,8 +137,8 @@ def _train(options: argparse.Namespace) -> None:
         sigma=options.sigma,
         weight=options.weight or 0.0,
         seed=options.seed,
-        training=_section(options, Training),
-        parameters=_section(options, objective),
+        training=read_section(options, Training),
+        parameters=read_section(options, objective),
     )
     data = datasets.load(options.dataset, options.data_dir)
     train(point, data, options.output, choose(options.device, options.threads))
@@ -160,7 +167,7 @@ def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seed", type=int, default=0, help="of the noise of certification (default: 0)"
     )
-    _output(command, "the checkpoint to write, as in DIR/model.pt")
+    add_output(command, "the checkpoint to write, as in DIR/model.pt")
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -178,44 +185,44 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _certify_options(command: argparse.ArgumentParser) -> None:
-    _model(command, Protocol, "protocol")
+    add_model(command, Protocol, "protocol")
     command.add_argument(
         "--shard", metavar="K/N", default="1/1", help="certify the K-th of N parts (default: 1/1)"
     )
-    _output(command, "folder for certificates.tsv and certificates.json")
+    add_output(command, "folder for certificates.tsv and certificates.json")
 
 
 def _certify(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.certify import certify
     from smoothcert.smoothing.shards import Shard
 
-    protocol, shard = _section(options, Protocol), Shard.read(options.shard)
+    protocol, shard = read_section(options, Protocol), Shard.read(options.shard)
     trained, data, device = _opened(options)
     certify(trained, data, protocol, options.output, device, shard, options.replace)
 
 
 def _predict_options(command: argparse.ArgumentParser) -> None:
-    _model(command, Prediction, "prediction")
-    _output(command, "folder for predictions.tsv and predictions.json")
+    add_model(command, Prediction, "prediction")
+    add_output(command, "folder for predictions.tsv and predictions.json")
 
 
 def _predict(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.predict import Predictions
 
-    settings = _section(options, Prediction)
+    settings = read_section(options, Prediction)
     trained, data, device = _opened(options)
     Predictions(trained, data, settings, device).write(options.output, options.replace)
 
 
 def _attack_options(command: argparse.ArgumentParser) -> None:
-    _model(command, Attack, "attack")
-    _output(command, "folder for attacked.tsv and attacked.json")
+    add_model(command, Attack, "attack")
+    add_output(command, "folder for attacked.tsv and attacked.json")
 
 
 def _attack(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.attack import Attacked
 
-    settings = _section(options, Attack)
+    settings = read_section(options, Attack)
     trained, data, device = _opened(options)
     Attacked(trained, data, settings, device).write(options.output, options.replace)
 
@@ -257,7 +264,7 @@ def _cost_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration files, laid over config/config.yaml in turn",
     )
-    _machine(command, device=None, threads=None)
+    add_machine(command, device=None, threads=None)
 
 
 def _cost(options: argparse.Namespace) -> None:
@@ -274,7 +281,7 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _merge_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
-    _output(command, "folder for certificates.tsv and certificates.json")
+    add_output(command, "folder for certificates.tsv and certificates.json")
 
 
 def _merge(options: argparse.Namespace) -> None:
@@ -294,9 +301,9 @@ def _summarize(options: argparse.Namespace) -> None:
 
 
 def _import_logs_options(command: argparse.ArgumentParser) -> None:
-    _manifest(command)
-    _data_dir(command)
-    _output(command, "JSON file that names the logs")
+    add_experiment(command)
+    add_data_dir(command)
+    add_output(command, "JSON file that names the logs")
 
 
 def _import_logs(options: argparse.Namespace) -> None:
@@ -307,8 +314,8 @@ def _import_logs(options: argparse.Namespace) -> None:
 
 
 def _tables_options(command: argparse.ArgumentParser) -> None:
-    _manifest(command)
-    _output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
+    add_experiment(command)
+    add_output(command, "folder for the tables: CSV, Markdown, LaTeX and HTML")
 
 
 def _tables(options: argparse.Namespace) -> None:
@@ -318,8 +325,8 @@ def _tables(options: argparse.Namespace) -> None:
 
 
 def _figures_options(command: argparse.ArgumentParser) -> None:
-    _manifest(command)
-    _output(command, "folder for the figures: SVG, PDF, PNG, and CSV of what they show")
+    add_experiment(command)
+    add_output(command, "folder for the figures: SVG, PDF, PNG, and CSV of what they show")
 
 
 def _figures(options: argparse.Namespace) -> None:
@@ -346,10 +353,10 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report_options(command: argparse.ArgumentParser) -> None:
-    _manifest(command)
+    add_experiment(command)
     command.add_argument("--tables", type=Path, required=True, help="folder of its tables")
     command.add_argument("--figures", type=Path, required=True, help="folder of its figures")
-    _output(command, "the HTML file, which needs no other")
+    add_output(command, "the HTML file, which needs no other")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -360,66 +367,13 @@ def _report(options: argparse.Namespace) -> None:
 
 def _index_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("reports", type=Path, help="folder of the experiments' folders")
-    _output(command, "the HTML file")
+    add_output(command, "the HTML file")
 
 
 def _index(options: argparse.Namespace) -> None:
     from smoothcert.report.index import write_index
 
     write_index(options.reports, options.output)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and takes no option by a part of its name."""
-
-    def __init__(self, **settings):
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _data_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="folder of the data sets; what is absent is downloaded there, but for ImageNet "
-        "(default: data)",
-    )
-
-
-def _machine(
-    command: argparse.ArgumentParser, device: str | None = "auto", threads: int | None = 1
-) -> None:
-    """Add the options that say where to compute; None stands for the configuration's value."""
-    command.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default=device,
-        help=f"auto takes a GPU where there is one (default: {device or 'as configured'})",
-    )
-    command.add_argument(
-        "--threads",
-        type=int,
-        default=threads,
-        help=f"CPU threads (default: {threads or 'as configured'})",
-    )
-
-
-def _model(command: argparse.ArgumentParser, section: type[Section], title: str) -> None:
-    """Add the options of a command that evaluates a model."""
-    command.add_argument("model", type=Path, help="model.pt of a trained run, or a converted one")
-    _add_section(command, section, title)
-    _data_dir(command)
-    _machine(command)
-    command.add_argument(
-        "--replace",
-        action="store_true",
-        help="replace a finished table of other weights, settings, code or devices, or a damaged "
-        "one; it stays until the new one is finished",
-    )
 
 
 def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.device]:
@@ -430,81 +384,6 @@ def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.dev
     model = checkpoint.load(options.model)
     data = datasets.load(model.point.dataset, options.data_dir)
     return model, data, choose(options.device, options.threads)
-
-
-def _manifest(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "experiment", type=Path, help="experiment.json, which the workflow writes beside its report"
-    )
-
-
-def _finite(text: str) -> float:
-    """Return the number that an option gives, neither nan nor infinite."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return number
-
-
-def _output(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--output", type=Path, required=True, help=what)
-
-
-def _add_section(command: argparse.ArgumentParser, section: type[Section], title: str) -> None:
-    """Add an option for every field of a settings section, with its description and default.
-
-    Raises UserError if the command has an option of a field's name already.
-    """
-    group = command.add_argument_group(f"{title} settings")
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        choices = get_args(kind) if get_origin(kind) is Literal else None
-        several = get_origin(kind) is list
-        kind = next((one for one in get_args(kind) if one is not type(None)), kind)
-        kind = getattr(kind, "__origin__", kind)  # what Annotated annotates
-        kind = _truth if kind is bool else kind
-        default = "required" if field.is_required() else f"default: {field.default}"
-        try:
-            group.add_argument(
-                f"--{name.replace('_', '-')}",
-                dest=_dest(section, name),
-                type=type(choices[0]) if choices else kind,
-                choices=choices,
-                nargs="+" if several else None,
-                required=field.is_required(),
-                default=field.default,
-                metavar=None if choices else name.upper().removesuffix("S" if several else ""),
-                help=f"{field.description or ''} ({default})".strip().replace("%", "%%"),
-            )
-        except argparse.ArgumentError as error:
-            raise UserError(
-                f"{title} cannot have a setting {name}, which {command.prog} has already; rename it"
-            ) from error
-
-
-def _dest(section: type[Section], name: str) -> str:
-    """Return where the value of a section's option is kept, apart from all others'."""
-    return f"{section.__module__}.{name}"
-
-
-def _truth(text: str) -> bool:
-    """Return the truth that an option gives, as YAML and Python write it."""
-    known = {"true": True, "false": False}
-    if text.lower() not in known:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return known[text.lower()]
-
-
-def _section(options: argparse.Namespace, section: type[Section]) -> Section:
-    """Return the section that the options fill, or raise a UserError that names one."""
-    try:
-        values = {name: getattr(options, _dest(section, name)) for name in section.model_fields}
-        return section(**values)
-    except ValidationError as error:
-        raise UserError(explain(error, config.SECTIONS)) from error
 
 
 def _named_method(arguments: list[str]) -> str | None:

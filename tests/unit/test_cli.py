@@ -6,6 +6,7 @@ import pytest
 
 from smoothcert import cli, commands, methods
 from smoothcert.methods.base import Method
+from smoothcert.options import read_section
 
 
 class Objective(Method):
@@ -27,7 +28,7 @@ def parsed(monkeypatch):
         line = ["train", "--dataset=digits", "--arch=convnet8", "--method=mine", "--sigma=0.5"]
         line += ["--lambda=5", "--output=run", *options]
         found = cli._parser(line).parse_args(line)
-        return cli._section(found, objective), found.weight
+        return read_section(found, objective), found.weight
 
     return parse
 

@@ -24,6 +24,7 @@ from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
 from smoothcert.analysis.summary import summarize
 from smoothcert.analysis.tables import TABLES, write_tables
 from smoothcert.errors import UserError
+from smoothcert.options import read_section
 from smoothcert.records import PUBLISHED_COLUMNS
 from smoothcert.report import charts, template
 from smoothcert.report.page import INTERACTIVE, OWN_PLACE, write_report
@@ -236,13 +237,13 @@ def test_commands_make_the_artefacts_again(page):
             run.point.seed,
             run.point.weight,
         )
-        assert cli._section(train, Training).epochs == 5
+        assert read_section(train, Training).epochs == 5
         assert certify.model == run.folder / "model.pt"
-        assert cli._section(certify, Protocol).n == 10_000
+        assert read_section(certify, Protocol).n == 10_000
         assert certify.output == summarize.certificates == run.certificates
         assert attack.model == certify.model
         wanted = sorted(ATTACK["attack"]["epsilons"])
-        assert cli._section(attack, Attack).epsilons == wanted
+        assert read_section(attack, Attack).epsilons == wanted
         assert attack.output == run.attacked
 
 
