@@ -302,7 +302,9 @@ def _summarize(options: argparse.Namespace) -> None:
 
 def _import_logs_options(command: argparse.ArgumentParser) -> None:
     add_experiment(command)
-    add_data_dir(command)
+    add_data_dir(
+        command, "holds published-logs, unless SMOOTHCERT_REFERENCE_LOGS names another folder"
+    )
     add_output(command, "JSON file that names the logs")
 
 

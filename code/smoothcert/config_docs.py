@@ -28,6 +28,7 @@ _BOUNDS = {
     "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
     "minLength": "of length ≥ {}",
+    "maxLength": "of length ≤ {}",
     "pattern": "matching `{}`",
 }
 

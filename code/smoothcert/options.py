@@ -31,15 +31,17 @@ def add_output(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--output", type=Path, required=True, help=what)
 
 
-def add_data_dir(command: argparse.ArgumentParser) -> None:
-    """Add the option that says where the data sets lie."""
+DATA = "folder of the data sets; what is absent is downloaded there, but for ImageNet"
+
+
+def add_data_dir(command: argparse.ArgumentParser, what: str = DATA) -> None:
+    """Add the option that names the folder of the data sets, for ``what`` is in it."""
     command.add_argument(
         "--data-dir",
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="folder of the data sets; what is absent is downloaded there, but for ImageNet "
-        "(default: data)",
+        help=f"{what} (default: data)",
     )
 
 

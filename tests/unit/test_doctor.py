@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,21 @@ class TestMachines:
         assert on_machine(configuration.downloads, top) == []
         digits = {"dataset": "digits", "arch": "convnet8"}
         assert on_machine(configuration.downloads, {"data_dir": "nowhere"}, changes=digits) == []
+
+    def test_downloads_of_published_logs(self, tmp_path, monkeypatch):
+        (tmp_path / "MNIST/raw").mkdir(parents=True)
+        changes = {"methods": [{"method": "gaussian", "logs": "noise_{sigma}_*.tsv"}]}
+        found = partial(
+            on_machine, configuration.downloads, {"data_dir": str(tmp_path)}, changes=changes
+        )
+        monkeypatch.delenv("SMOOTHCERT_REFERENCE_LOGS", raising=False)
+        (line,) = found()
+        assert line.startswith(f"note: the published logs are not in {tmp_path}/published-logs and")
+        monkeypatch.setenv("SMOOTHCERT_REFERENCE_LOGS", str(tmp_path / "logs"))
+        (line,) = found()
+        assert line.startswith(f"error: SMOOTHCERT_REFERENCE_LOGS names {tmp_path}/logs, which is")
+        (tmp_path / "logs").mkdir()
+        assert found() == []
 
     def test_what_cannot_be_downloaded(self, tmp_path):
         top = {"data_dir": str(tmp_path)}

@@ -60,16 +60,24 @@ def folder(data_dir: Path) -> Path:
     return Path(os.environ.get(VARIABLE) or data_dir / NAME)
 
 
+def misnamed() -> str | None:
+    """Return what is wrong with the folder that the environment names, if anything is."""
+    named = os.environ.get(VARIABLE)
+    if not named or Path(named).is_dir():
+        return None
+    return f"{VARIABLE} names {named}, which is not a folder; mend it, or unset it for a download"
+
+
 def fetch(data_dir: Path) -> dict[str, str]:
     """Return the logs with their SHA-256, downloaded from the authors' repository if absent.
 
     They lie as ``mnist/<method>/noise_<sigma>_<id>.tsv``. Raises UserError if the folder that the
     environment names does not exist, or if the download fails.
     """
+    if fault := misnamed():
+        raise UserError(fault)
     target = folder(data_dir)
     if not target.is_dir():
-        if os.environ.get(VARIABLE):
-            raise UserError(f"{VARIABLE} names {target}, which is not a folder")
         _fetch_into(target)
     logs = sorted(path for path in target.rglob("*") if path.is_file())
     return {str(path.relative_to(target)): files.sha256(path) for path in logs}

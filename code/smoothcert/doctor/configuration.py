@@ -279,8 +279,11 @@ def downloads(settings: Config, machine: Machine) -> Findings:
     data_dir = Path(settings.data_dir)
     for name in dict.fromkeys(point.dataset for point in runs.points(settings)):
         yield from missing(name, data_dir, "data_dir")
-    folder = published_logs.folder(data_dir)
-    if _names(settings, _has_logs) and not folder.is_dir():
+    if not _names(settings, _has_logs):
+        return
+    if fault := published_logs.misnamed():
+        yield Finding("error", fault)
+    elif not (folder := published_logs.folder(data_dir)).is_dir():
         yield Finding(
             "note",
             f"the published logs are not in {folder} and will be downloaded; without a network, "

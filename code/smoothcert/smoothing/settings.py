@@ -16,11 +16,10 @@ class Votes(Section):
     """PREDICT (Cohen et al. 2019, section 3.2.1): how many votes, which level."""
 
     n: int = Field(100_000, ge=1)
-    """Noisy votes for each answer. In an experiment, the default is that of certification."""
+    """Noisy votes for each answer."""
 
     alpha: float = Field(0.001, gt=0, lt=1)
-    """Probability, for each answer, that it is not the smoothed classifier's class. In an
-    experiment, the default is that of certification."""
+    """Probability, for each answer, that it is not the smoothed classifier's class."""
 
     @model_validator(mode="after")
     def _able_to_answer(self) -> Votes:

@@ -30,7 +30,8 @@ def measure(experiment: Experiment) -> pd.DataFrame:
             parts.append(
                 tidy.frame(tidy.cell(experiment, row, sigma) | named, metrics.over_seeds(values))
             )
-    return pd.concat(parts, ignore_index=True).drop(columns="standard_error")
+    table = pd.concat(parts, ignore_index=True).drop(columns="standard_error")
+    return table.assign(dataset=experiment.dataset, arch=experiment.arch)
 
 
 def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
