@@ -297,6 +297,39 @@ def test_a_damaged_model_takes_no_certificates_with_it(finished):
     assert table.read_bytes() == before
 
 
+def test_what_failed_is_not_taken_for_done(finished):
+    """Snakemake puts the old output of a failed job back, and notes the new settings."""
+    config = ("--configfile", "config/tiny.yaml")
+    loss = "code/smoothcert/methods/consistency.py"
+    before = (finished.folder / loss).read_bytes()
+    finished.edit(loss, "weight * div", "1.5 * weight * div")
+    planned = finished.planned(*config)
+    result = finished.snakemake(*config, "--config", "device=cuda")
+    assert result.returncode != 0
+    assert "torch sees no GPU" in result.stdout + result.stderr
+    assert finished.planned(*config) == planned
+    (finished.folder / loss).write_bytes(before)
+    result = finished.snakemake(*config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert finished.planned(*config) == {}
+
+
+def test_damaged_certificates_stop_every_call(finished):
+    config = ("--configfile", "config/tiny.yaml")
+    (run, *_) = finished.manifest("tiny")["runs"]
+    table = finished.folder / run["certificates"] / "certificates.tsv"
+    whole = table.read_text()
+    table.write_text(whole[: whole[:-1].rindex("\n") + 1])
+    for _ in range(2):
+        result = finished.snakemake(*config)
+        assert result.returncode != 0
+        assert f"{run['certificates']}/certificates.tsv" in result.stdout + result.stderr
+    table.write_text(whole)
+    result = finished.snakemake(*config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert finished.planned(*config) == {}
+
+
 def certificates(path):
     """Return the cells without the column of seconds."""
     rows = [line.split("\t") for line in path.read_text().splitlines()]

@@ -51,12 +51,3 @@ rule report_index:
         "Index of reports"
     shell:
         "python -m smoothcert index {params.folder:q} --output {output:q} > {log:q} 2>&1"
-
-
-onerror:
-    # What was finished before the failure is listed all the same.
-    if Path("reports").is_dir():
-        shell(
-            "python -m smoothcert index reports --output reports/index.html"
-            " > reports/index.log 2>&1 || true"
-        )
