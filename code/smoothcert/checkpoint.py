@@ -22,6 +22,8 @@ from smoothcert.settings import reason
 
 FORMAT = "smoothcert-model-1"
 
+DAMAGED = "is damaged, or no file of torch.save; a run whose model.pt is deleted is trained again"
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -153,7 +155,7 @@ def read(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         if wanted is None:
-            raise UserError(f"{path} is damaged, or no file of torch.save") from error
+            raise UserError(f"{path} {DAMAGED}") from error
         raise UserError(
             f"{path} holds {wanted[1]}, which could run any code when loaded, so it is not loaded; "
             "if you trust its source, load it with torch (weights_only=False) and save its "
@@ -164,4 +166,4 @@ def read(path: Path) -> Any:
     except PermissionError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged file makes the unpickler raise many kinds
-        raise UserError(f"{path} is damaged, or no file of torch.save") from error
+        raise UserError(f"{path} {DAMAGED}") from error

@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands, so that ``--help`` answers at 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -48,6 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"unknown options: {' '.join(unknown)}")
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
         sys.exit(f"smoothcert {options.command}: {error}")
     except KeyboardInterrupt:
@@ -390,8 +394,10 @@ def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.dev
 
 def _named_method(arguments: list[str]) -> str | None:
     """Return the value of --method before all options are known."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--method")
+    if arguments[:1] != ["train"]:
+        return None
+    parser = Parser(add_help=False)
+    parser.add_argument("--method", nargs="?")  # without a value, the real parser says so
     name = parser.parse_known_args(arguments)[0].method
     if name is not None and name not in methods.names():
         sys.exit(f"smoothcert train: unknown method {name!r}{suggestion(name, methods.names())}")

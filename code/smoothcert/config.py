@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import reduce
 from operator import or_
@@ -44,6 +45,17 @@ FIRST = "experiments"
 """The key that every file of a configuration has."""
 
 Sigma = Annotated[float, Field(gt=0, lt=100), AfterValidator(_two_decimals)]
+
+
+def _one_line(name: str) -> str:
+    """Return a name with single spaces, as tables show it."""
+    words = " ".join(name.split())
+    if not words:
+        raise UserError("white space alone is no name")
+    return words
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 Seed = Annotated[int, Field(ge=0, lt=10**9)]
 Lambda = Annotated[float, Field(ge=0)]
 
@@ -54,10 +66,10 @@ class Entry(Section):
     method: str
     """The training objective: a module of code/smoothcert/methods."""
 
-    label: str | None = Field(None, min_length=1)
+    label: Name | None = None
     """Name in tables and figures; entries of one label share a row. Default: the method's title."""
 
-    family: str | None = Field(None, min_length=1)
+    family: Name | None = None
     """Name of the entries among which the best at each radius is sought. Default: the label."""
 
     lambda_: Lambda | list[Lambda] = Field(0, alias="lambda")
@@ -86,6 +98,15 @@ class Entry(Section):
 
     unpublished: tuple[str, ...] = ()
     """Settings that the reproduced source does not state: a guess. Changes no run."""
+
+    @field_validator("logs")
+    @classmethod
+    def _logs_lie_below_their_folder(cls, pattern: str | None) -> str | None:
+        try:
+            any(Path(os.devnull).glob(pattern or "*"))  # finds nothing
+        except (ValueError, IndexError, NotImplementedError) as error:
+            raise UserError("no pattern of file names below the folder of the logs") from error
+        return pattern
 
     @model_validator(mode="after")
     def _unpublished_are_settings(self) -> Entry:

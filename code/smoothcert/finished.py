@@ -45,8 +45,8 @@ def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
     runs, missing, unattacked = [], [], []
     for run in manifest["runs"]:
         kept = {key: run[key] for key in ("label", "point", "folder")}
-        if not (run["log"] or _is_certified(run)):
-            missing.append({**kept, "reason": _reason(run)})
+        if not run["log"] and (reason := _uncertified(run)):
+            missing.append({**kept, "reason": reason})
         elif run["attacked"] and (reason := _unattacked(run)):
             unattacked.append({**kept, "folder": run["attacked"], "reason": reason})
             runs.append({**run, "attacked": None})
@@ -57,31 +57,48 @@ def _only(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unattacked(run: Mapping[str, Any]) -> str | None:
     """Return why a certified run lacks its attack, if it does."""
-    folder, certificates = Path(run["attacked"]), Path(run["certificates"])
+    folder = Path(run["attacked"])
     if not (folder / ATTACKED).exists():
         # Each image has a row for each epsilon.
         images = {row.split(b"\t")[0] for row in _rows(folder / f"{ATTACKED}.partial")}
         begun = f"attack not finished: {len(images):,} images so far"
         return _error(folder / "attack.log") or (begun if images else "attack not begun")
-    weights = [
-        files.read_json(path).get("model", {}).get("sha256")
-        for path in (folder / ATTACKED_DESCRIPTION, certificates / CERTIFICATES_DESCRIPTION)
-    ]
-    return None if weights[0] == weights[1] else "attack on other weights than the certificates"
+    try:
+        attacked, certified = map(_weights, (folder / ATTACKED_DESCRIPTION, _description(run)))
+    except UserError as error:
+        return str(error)
+    return None if attacked == certified else "attack on other weights than the certificates"
 
 
-def _is_certified(run: Mapping[str, Any]) -> bool:
-    """Return whether a run has the certificates of its present weights."""
-    model, certificates = Path(run["folder"], MODEL), Path(run["certificates"])
-    if not (certificates / CERTIFICATES).exists():
-        return False
+def _uncertified(run: Mapping[str, Any]) -> str | None:
+    """Return why a run lacks the certificates of its present weights, if it does."""
+    model = Path(run["folder"], MODEL)
+    if not Path(run["certificates"], CERTIFICATES).exists():
+        return _unfinished(run) or "trained, certification not begun"
+    try:
+        certified = _weights(_description(run))
+    except UserError as error:
+        return str(error)
     # A report needs no weights: they may be gone.
-    description = files.read_json(certificates / CERTIFICATES_DESCRIPTION)
-    return not model.exists() or files.sha256(model) == description.get("model", {}).get("sha256")
+    if not model.exists() or files.sha256(model) == certified:
+        return None
+    return _unfinished(run) or "certificates of other weights than the present ones"
 
 
-def _reason(run: Mapping[str, Any]) -> str:
-    """Return why a run has no certificates: its error, or how far it came."""
+def _description(run: Mapping[str, Any]) -> Path:
+    return Path(run["certificates"], CERTIFICATES_DESCRIPTION)
+
+
+def _weights(description: Path) -> str:
+    """Return the checksum of the weights that a description tells of, or raise UserError."""
+    try:
+        return files.read_json(description)["model"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{description} does not tell the weights; delete its folder") from error
+
+
+def _unfinished(run: Mapping[str, Any]) -> str | None:
+    """Return the error of a run without certificates, or how far it came, if it began."""
     folder, certificates = Path(run["folder"]), Path(run["certificates"])
     if not (folder / MODEL).exists():
         begun = (folder / TRAINING_STATE).exists()
@@ -89,12 +106,9 @@ def _reason(run: Mapping[str, Any]) -> str:
             "training not finished" if begun else "training not begun"
         )
     tables = [path for pattern in TABLES for path in certificates.glob(pattern)]
-    if tables:
-        # An image may stand in several: in a shard's and in one of a try without shards.
-        images = {row.split(b"\t")[0] for path in tables for row in _rows(path)}
-        begun = f"certification not finished: {len(images):,} images so far"
-    else:
-        begun = "trained, certification not begun"
+    # An image may stand in several: in a shard's and in one of a try without shards.
+    images = {row.split(b"\t")[0] for path in tables for row in _rows(path)}
+    begun = f"certification not finished: {len(images):,} images so far" if tables else None
     logs = [path for pattern in LOGS for path in sorted(certificates.glob(pattern))]
     return next(filter(None, map(_error, logs)), begun)
 

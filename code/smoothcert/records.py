@@ -20,6 +20,9 @@ from smoothcert.run_files import ATTACKED, CERTIFICATES, CERTIFICATES_DESCRIPTIO
 ABSTAIN = -1
 """The ``predict`` of an image that is not certified."""
 
+PUBLISHED_LOG = "published log"
+"""The device of certificates that were taken over from one."""
+
 AGAIN = "certify again, or fetch it again if it is a published log"
 """What to do without a sound table."""
 PUBLISHED_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
@@ -211,9 +214,8 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
         raise UserError(f"{path} does not exist; {AGAIN}") from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path} cannot be read as a table ({reason}); delete it and {AGAIN}"
-        ) from error
+        remedy = f"delete it and {AGAIN}" if ".tsv" in path.suffixes else "name a .tsv, or a folder"
+        raise UserError(f"{path} cannot be read as a table ({reason}); {remedy}") from error
     missing = [name for name in PUBLISHED_COLUMNS if name not in table]
     if missing:
         raise UserError(
@@ -228,11 +230,11 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
         whole = [
             name for name in COLUMNS if name in table and Certificate.__annotations__[name] == "int"
         ]
-        table = table.astype(
-            {**dict.fromkeys(whole, "int64"), "radius": "float64", "time": "float64"}
-        )
+        real = [name for name in ("radius", "time", "p_lower") if name in table]
+        table = table.astype(dict.fromkeys(whole, "int64") | dict.fromkeys(real, "float64"))
     except (ValueError, TypeError, AttributeError) as error:
-        (torn,) = table[list(PUBLISHED_COLUMNS)].isna().any(axis=1).to_numpy().nonzero()
+        known = [name for name in COLUMNS if name in table]
+        (torn,) = table[known].isna().any(axis=1).to_numpy().nonzero()
         where = f"line {torn[0] + 2}" if len(torn) else str(error).splitlines()[0]
         raise UserError(f"{path} has a damaged row ({where}); delete it and {AGAIN}") from error
     return table

@@ -1,5 +1,8 @@
 """How the command line passes settings on."""
 
+import os
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -45,6 +48,37 @@ def test_truth_is_written_as_in_yaml_or_python(parsed, capsys):
     with pytest.raises(SystemExit):
         parsed("--flip=maybe")
     assert "'maybe' is neither true nor false" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "train --method",
+            "argument --method: expected one argument (see smoothcert train --help)",
+        ),
+        ("certify m --output c --method x", "smoothcert certify: unknown options: --method x"),
+    ],
+)
+def test_a_method_that_is_misplaced(line, message, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(line.split())
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
+    name = "certificates.tsv"
+    (tmp_path / name).write_text(
+        "idx\tlabel\tpredict\tradius\tcorrect\ttime\n1\t2\t2\t0.5\t1\t0\n3\t4\t4\t0.5\t1\t0\n"
+    )
+    command = [sys.executable, "-m", "smoothcert", "compare", name, name]
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert found.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["lr", "sigma", "threads"])

@@ -110,7 +110,9 @@ def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decima
     [
         (table(0), {"n": 10_000}, "A has n 1000 and B 10000"),
         (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
-        (table(0), {"tolerance": 0.9}, "A has tolerance None and B 0.9"),
+        (table(0), {"mode": "evaluate"}, "A has mode None and B evaluate"),
+        (table(0), {"n": 10}, "b/seed-0/certificates.tsv has a radius of .*, and n 10 allows 0.0"),
+        (table(0), {"m": 2}, "b/seed-0 states a protocol that this version does not know"),
         (table(0, images=range(0, N, 2)), {}, "has other images"),
         (
             table(0).assign(label=4, predict=4),
@@ -164,7 +166,7 @@ def test_one_image_tells_no_error(tmp_path):
 def test_modes_show_what_they_tell(tmp_path):
     """Mode radius tells no ACR, and mode evaluate takes mistakes for abstentions."""
     for side in "ab":
-        write(tmp_path / side, "seed-0", table(0), mode="radius", radius=0.4)
+        write(tmp_path / side, "seed-0", table(0).assign(radius=0.4), mode="radius", radius=0.4)
         evaluated = table(0).assign(mode="evaluate")
         write(tmp_path / f"evaluated {side}", "seed-0", evaluated, mode="evaluate")
     with pytest.raises(UserError, match="certified in mode radius, which tells neither ACR nor"):

@@ -236,6 +236,24 @@ def experiment(**changes):
         ),
         (experiment(methods=["gaussian"]), "methods[0]: expects keys with values, not 'gaussian'"),
         (entry(0, unpublished="lr"), "unpublished: expects a list, as [lr]"),
+        (entry(0, label=" \n"), "label: white space alone is no name"),
+        (entry(0, logs="/logs/*.tsv"), "logs: no pattern of file names below the folder of the"),
+        (entry(0, logs="mnist/**x/*"), "logs: no pattern of file names below the folder of the"),
+        (entry(0, logs="."), "logs: no pattern of file names below the folder of the logs"),
+        (
+            experiment(
+                methods=[
+                    {"method": "gaussian", "label": "Our  method", "seeds": [0]},
+                    {
+                        "method": "gaussian",
+                        "label": "Our method\n",
+                        "seeds": [1],
+                        "training": {"lr": 1},
+                    },
+                ]
+            ),
+            "two runs labelled 'Our method' share sigma 0.25, lambda 0, but not all settings",
+        ),
         (
             entry(0, training={"init_head": "new"}),
             "training: init_head means nothing without init_from; leave it out",

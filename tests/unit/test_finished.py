@@ -67,9 +67,18 @@ def test_reason_tells_how_far_a_run_came(manifest):
 def test_certificates_of_other_weights_do_not_count(manifest):
     model = Path(manifest["runs"][0]["folder"], "model.pt")
     model.write_bytes(b"trained again")
-    assert reason(manifest) == "trained, certification not begun"
+    assert reason(manifest) == "certificates of other weights than the present ones"
     model.unlink()
     assert finished.manifests([manifest])["synthetic"]["missing"] == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": null}', '{"model": {}}'])
+def test_a_damaged_description_leaves_its_run_alone_out(manifest, content):
+    about = Path(manifest["runs"][0]["certificates"], "certificates.json")
+    about.write_text(content, encoding="utf-8")
+    assert str(about) in reason(manifest)
+    about.unlink()
+    assert str(about) in reason(manifest)
 
 
 def test_reason_tells_how_far_shards_came(manifest):

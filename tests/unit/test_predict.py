@@ -160,6 +160,23 @@ def test_groups_of_images_change_nothing(model, digits, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(one.drop(columns="time"), seven.drop(columns="time"))
 
 
+@pytest.mark.parametrize("damage", [lambda rows: [*rows, rows[-1]], lambda rows: [*rows, "x\n"]])
+def test_rows_that_are_damaged_are_told(model, digits, tmp_path, damage):
+    predict(model, digits, tmp_path / "p")
+    for name in ("predictions.tsv", "predictions.json"):
+        path = tmp_path / "p" / name
+        path.rename(f"{path}.partial")
+    rows = (tmp_path / "p/predictions.tsv.partial").read_text().splitlines(keepends=True)
+    (tmp_path / "p/predictions.tsv.partial").write_text("".join(damage(rows)))
+    if damage(rows)[-1] == rows[-1]:
+        with pytest.raises(
+            UserError, match=r"predictions\.tsv\.partial is damaged; delete it, and"
+        ):
+            predict(model, digits, tmp_path / "p")
+    else:  # set aside
+        predict(model, digits, tmp_path / "p")
+
+
 def test_a_model_of_other_data_is_refused(model, digits, tmp_path):
     content = checkpoint.read(model)
     content["provenance"]["data"] = "another checksum"

@@ -136,6 +136,7 @@ class TestImport:
         (lambda table: table.assign(radius=table["radius"] / 2), "is not of sigma 0.25"),
         (lambda table: pd.concat([table, table.head(1)]), "1 duplicate rows"),
         (lambda table: table.assign(label="seven"), "has a damaged row"),
+        (lambda table: table.assign(correct=2), "has an impossible row (image 0, correct 2)"),
     ],
 )
 def test_a_bad_log_gets_one_line(tmp_path, monkeypatch, logs, change, message):

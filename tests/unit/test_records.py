@@ -66,6 +66,25 @@ def test_a_torn_row_is_told_by_its_line(tmp_path):
         records.read_table(path, images=4)
 
 
+def test_a_torn_count_is_told_by_its_line_too(tmp_path):
+    path = tmp_path / "certificates.tsv"
+    columns = "\t".join(records.COLUMNS)
+    row = "7\t1\t1\t0.5\t1\t0.1\t1\t9\t10\t{count}\t100\t{p_lower}\tfixed\t100\n"
+    for count, p_lower in (("", 0.9), (99, "high")):
+        path.write_text(f"{columns}\n{row.format(count=count, p_lower=p_lower)}")
+        with pytest.raises(UserError, match=r"damaged row \((line 2|could not convert .*'high')"):
+            records.read_table(path, images=1)
+
+
+def test_a_file_that_is_no_table_is_not_to_be_deleted(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"\xff\x00\x80")
+    with pytest.raises(
+        UserError, match=r"model\.pt cannot be read as a table .*; name a \.tsv, or"
+    ):
+        records.read_table(path, images=1)
+
+
 def test_attacks_are_not_taken_for_lost_certificates(tmp_path):
     (tmp_path / "attacked.tsv").touch()
     with pytest.raises(UserError, match=r"\.json does not exist; this is the output of smooth"):

@@ -18,13 +18,15 @@ SOUND = pd.DataFrame(
         "correct": [1, 0, 0, 1],
         "count": [999, 400, 900, 501],
         "n": [1000, 1000, 1000, 1000],
+        "time": [0.0, 0.1, 0.1, 0.1],
+        "p_lower": [0.99, 0.37, 0.87, 0.45],
     }
 )
 
 
 def test_sound_rows_pass():
     refuse_impossible("table", SOUND)
-    refuse_impossible("log", SOUND.drop(columns=["count", "n"]))
+    refuse_impossible("log", SOUND.drop(columns=["count", "n", "p_lower"]))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,9 @@ def test_sound_rows_pass():
         (60, "correct", 0),
         (60, "count", 1001),
         (0, "count", -1),
+        (40, "time", float("inf")),
+        (20, "p_lower", 1.5),
+        (20, "p_lower", -0.5),
     ],
 )
 def test_an_impossible_row_is_named(image, column, value):

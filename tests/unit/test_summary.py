@@ -57,6 +57,22 @@ def test_certificates_outside_their_run_have_no_training(certificates, tmp_path)
     assert outside == {**inside, "training": None}
 
 
+def test_radii_that_the_votes_rule_out_are_refused(certificates):
+    table = pd.read_csv(certificates / "certificates.tsv", sep="\t")
+    table.loc[table["radius"].idxmax(), "radius"] *= 1.01
+    table.to_csv(certificates / "certificates.tsv", sep="\t", index=False)
+    with pytest.raises(UserError, match=r"has a radius of .*, and n 10000 allows "):
+        summarize(certificates)
+
+
+def test_a_protocol_of_another_version_is_refused(certificates):
+    about = files.read_json(certificates / "certificates.json")
+    about["protocol"]["noise"] = "laplace"
+    files.write_json(certificates / "certificates.json", about)
+    with pytest.raises(UserError, match=r"does not know \(noise: unknown key\); certify again"):
+        summarize(certificates)
+
+
 def test_mode_staged_has_its_own_cap(tmp_path):
     manifest = write_experiment(tmp_path, seeds=[0], sigmas=[1.0], certification=STAGED)
     folder = tmp_path / files.read_json(tmp_path / manifest)["runs"][0]["certificates"]

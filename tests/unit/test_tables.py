@@ -393,7 +393,7 @@ class TestLayout:
                 assert "<script" not in text
                 assert "$x$" not in text or suffix != "tex"
         assert "&lt;script&gt;alert(1)" in read_fragment(tables / "acr.html")
-        assert r"a\|b &amp; 50%\_$x$" in (tables / "acr.md").read_text(encoding="utf-8")
+        assert r"a\|b &amp; 50%\_\$x\$" in (tables / "acr.md").read_text(encoding="utf-8")
         latex = r"a\textbar{}b \& 50\%\_\$x\$"
         assert latex in (tables / "acr.tex").read_text(encoding="utf-8")
 
@@ -477,6 +477,22 @@ class TestRefusals:
         del content[key]
         files.write_json(manifest, content)
         with pytest.raises(UserError, match=f"it has no key '{key}'"):
+            write_tables(manifest, Path("tables"))
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([0, 1, 3, 4, 5], "has not one row for each epoch; train again"),
+            ([0, 1, 2, 2, 3, 4, 5], "has not one row for each epoch; train again"),
+            ([0, 1, 2], "has 2 epochs, not 5; train again"),
+        ],
+    )
+    def test_training_log_without_an_epoch(self, folder, rows, message):
+        manifest = write_experiment(folder)
+        path = self.first(manifest).parent / "train.tsv"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[row] for row in rows))
+        with pytest.raises(UserError, match=rf"train\.tsv {message}"):
             write_tables(manifest, Path("tables"))
 
     def test_missing_training_log(self, folder):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from smoothcert import files, records
 from smoothcert.analysis import metrics
-from smoothcert.analysis.soundness import refuse_impossible
+from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
 from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
@@ -101,9 +101,10 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         )
     for name, folders in groups.items():
         tables = [records.read(folder)[0] for folder in folders]
-        for folder, table in zip(folders, tables, strict=True):
-            refuse_impossible(folder / CERTIFICATES, table)
         found = [files.read_json(folder / CERTIFICATES_DESCRIPTION) for folder in folders]
+        for folder, table, its in zip(folders, tables, found, strict=True):
+            refuse_impossible(folder / CERTIFICATES, table)
+            refuse_beyond(folder, table, its)
         settings = [{**one["protocol"], "sigma": one["point"].get("sigma")} for one in found]
         for folder, its in zip(folders, settings, strict=True):
             for key in (*PROTOCOL, "sigma"):

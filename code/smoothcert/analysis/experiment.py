@@ -13,7 +13,7 @@ import pandas as pd
 
 from smoothcert import datasets, files, records
 from smoothcert.analysis.manifest import Manifest, swept
-from smoothcert.analysis.soundness import refuse_impossible
+from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.published.number import Number
@@ -97,13 +97,7 @@ class Run:
         refuse_impossible(path, table)
         if table["idx"].tolist() != list(images):
             raise UserError(f"{path} has other images than subset {self.protocol.subset}")
-        cap = modes.of(self.protocol, self.point.sigma).largest_radius(self.point.sigma)
-        # Logs round to three digits.
-        if table["radius"].max() > cap * (1.005 if self.log else 1 + 1e-6):
-            raise UserError(
-                f"{path} has a radius of {table['radius'].max():g}, and n {self.protocol.n} allows "
-                f"{cap:.4f}; certify again, or mend sigma and n of the configuration"
-            )
+        refuse_beyond(self.certificates, table, self.description)
         return table
 
     @cached_property
@@ -149,7 +143,15 @@ class Run:
 
     def read_training(self) -> pd.DataFrame | None:
         """Return the training log, a row an epoch, or None for a published run."""
-        return None if self.log else read_training(self.folder)
+        if self.log:
+            return None
+        log = read_training(self.folder)
+        if len(log) != self.point.training.epochs:
+            raise UserError(
+                f"{self.folder / TRAINING_LOG} has {len(log)} epochs, not "
+                f"{self.point.training.epochs}; train again"
+            )
+        return log
 
     def read_peak_memory(self, stage: Literal["train", "certify"]) -> float:
         """Return the largest resident memory of the stage's jobs, in MB (2^20 bytes).
@@ -288,9 +290,12 @@ def read_training(folder: Path) -> pd.DataFrame:
     if log.empty:
         raise UserError(f"{path} has no epochs; train again")
     try:
-        return log.astype(dict.fromkeys(TRAINING_COLUMNS, float) | {"epoch": int})
+        log = log.astype(dict.fromkeys(TRAINING_COLUMNS, float) | {"epoch": int})
     except ValueError as error:
         raise UserError(f"{path} has a damaged row ({reason(error)}); train again") from error
+    if log["epoch"].tolist() != list(range(1, len(log) + 1)):
+        raise UserError(f"{path} has not one row for each epoch; train again")
+    return log
 
 
 def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
@@ -326,14 +331,14 @@ def _peak_memory(benchmark: Path) -> float:
 def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
     protocol = Protocol(**content["protocol"])
     attack = Attack(**content["attack"]) if content["attack"] else None
-    entries = [(_one_line(entry["label"]), Point.read(entry["point"])) for entry in content["runs"]]
+    entries = [(entry["label"], Point.read(entry["point"])) for entry in content["runs"]]
     if not entries:
         raise UserError(f"{manifest} lists no runs")
     with_path = swept((label, point.sigma, point.weight) for label, point in entries)
     runs = tuple(
         Run(
             row=Row(label, point.weight if label in with_path else None),
-            family=_one_line(entry["family"]),
+            family=entry["family"],
             point=point,
             protocol=protocol,
             folder=Path(entry["folder"]),
@@ -365,7 +370,7 @@ def _experiment(manifest: Path, content: dict[str, Any]) -> Experiment:
 
 def _target(entry: dict[str, Any]) -> Target:
     return Target(
-        label=_one_line(entry["label"]),
+        label=entry["label"],
         weight=entry["lambda"],
         sigma=entry["sigma"],
         settings=entry["settings"],
@@ -377,7 +382,7 @@ def _target(entry: dict[str, Any]) -> Target:
 def _missing(entries: Iterable[dict[str, Any]]) -> tuple[Missing, ...]:
     return tuple(
         Missing(
-            _one_line(entry["label"]),
+            entry["label"],
             Point.read(entry["point"]),
             Path(entry["folder"]),
             entry["reason"],
@@ -391,7 +396,3 @@ def _refuse_twice(manifest: Path, runs: tuple[Run, ...]) -> None:
     (title, sigma, seed), most = counts.most_common(1)[0]
     if most > 1:
         raise UserError(f"{manifest} lists {title} at sigma {sigma:g} with seed {seed} twice")
-
-
-def _one_line(label: str) -> str:
-    return " ".join(label.split())

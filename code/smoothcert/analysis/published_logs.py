@@ -20,6 +20,7 @@ import numpy as np
 from smoothcert import datasets, files, records
 from smoothcert.analysis import experiment
 from smoothcert.analysis.experiment import Run
+from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.progress import say
 from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
@@ -171,6 +172,7 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
             f"{path} has {len(table)} of the {len(images)} images of subset {run.protocol.subset}; "
             "an incomplete log is never averaged: choose a subset that it covers"
         )
+    refuse_impossible(path, table)
     _refuse_contradiction(path, table["radius"].to_numpy(), run)
     origin = {"log": str(path.relative_to(logs)), "sha256": files.sha256(path)}
     description: dict[str, Any] = {
@@ -178,7 +180,7 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
         "protocol": run.protocol.model_dump(mode="json"),
         "shard": "1/1",
         "images": len(images),
-        "provenance": {"device": "published log", **origin},
+        "provenance": {"device": records.PUBLISHED_LOG, **origin},
     }
     files.make_folder(run.certificates)
     files.write_json(run.certificates / CERTIFICATES_DESCRIPTION, description)

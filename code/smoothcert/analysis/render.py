@@ -40,7 +40,7 @@ def _csv(name: str, title: str, table: Table) -> str:
 # Markdown
 
 _MARKDOWN = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|*_`[]~#"}}
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|*_`[]~#$"}}
 )
 
 

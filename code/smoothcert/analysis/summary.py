@@ -9,11 +9,11 @@ from typing import Any
 from smoothcert import datasets, files, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import read_training
-from smoothcert.analysis.soundness import refuse_impossible
+from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.errors import UserError
 from smoothcert.run_files import CERTIFICATES, SUMMARY, TRAINING_LOG
 from smoothcert.smoothing import modes
-from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.protocol import read_protocol
 
 RADIUS_STEP = 0.05
 """Distance of the radii at which certified accuracy is listed."""
@@ -42,12 +42,14 @@ def summarize(certificates: Path) -> str:
             "correct, over all rows, is the certified accuracy at that radius"
         )
     point, protocol = description["point"], description["protocol"]
+    known = read_protocol(certificates, protocol)
     images = datasets.describe(point["dataset"]).test_images
-    if table["idx"].tolist() != list(Protocol(**protocol).indices(images)):
+    if table["idx"].tolist() != list(known.indices(images)):
         raise UserError(
             f"{certificates} has other images than subset {protocol['subset']}; certify again"
         )
-    cap = modes.of(Protocol(**protocol), point["sigma"]).largest_radius(point["sigma"])
+    refuse_beyond(certificates, table, description)
+    cap = modes.of(known, point["sigma"]).largest_radius(point["sigma"])
     radii = metrics.radii(RADIUS_STEP, cap)
     estimate = metrics.over_seeds([metrics.image_values(table, radii, protocol["n"])])
     quantities = metrics.quantities(radii)

@@ -107,7 +107,7 @@ class Answers(ABC):
                 raise UserError(f"{table} is damaged ({fault}); replace it by --replace")
         with GrowingTable(folder, self.name, self.columns, description, self.per_image) as table:
             say(f"{self.doing} {checkpoint.point} on {describe(self.device)}, {sampler}")
-            written, counts = pd.read_csv(table.path, sep="\t"), Counter()
+            written, counts = self._written(table.path), Counter()
             for _, image in written.groupby("idx"):
                 counts.update(self.hits(image))
             known = set(written["idx"])
@@ -126,6 +126,17 @@ class Answers(ABC):
             for what, hits in counts.items():
                 outcome |= Share.of(hits, done).content(what)
             table.finish(**outcome)
+
+    def _written(self, table: Path) -> pd.DataFrame:
+        """Return the rows that an unfinished table holds, or raise UserError."""
+        try:
+            rows = pd.read_csv(table, sep="\t")
+            sound = (rows.groupby("idx").size() == self.per_image).all()
+        except ValueError:
+            sound = False
+        if not sound or rows.isna().any(axis=None):
+            raise UserError(f"{table} is damaged; delete it, and its images are answered again")
+        return rows
 
     def _fault(self, table: Path, indices: range) -> str | None:
         """Return why a finished table cannot be used, if so."""

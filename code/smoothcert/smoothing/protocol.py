@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from smoothcert import files
 from smoothcert.errors import UserError
-from smoothcert.settings import Section
+from smoothcert.settings import Section, reason
 from smoothcert.smoothing.bounds import smallest_n
 
 ModeName = Literal["fixed", "evaluate", "staged", "radius"]
@@ -108,3 +109,17 @@ def folder(stage: str, settings: Evaluation) -> str:
     """Return the folder below a run's: stage, subset, n and a hash of the rest."""
     rest = files.digest(settings.model_dump(mode="json", exclude={"subset", "n"}))[:8]
     return f"{stage}-{settings.subset}-n{settings.n}-{rest}"
+
+
+def read_protocol(folder: Path, content: dict[str, Any]) -> Protocol:
+    """Return the protocol of the certificates in ``folder``, which their description states.
+
+    Raises UserError if it is none that this version knows.
+    """
+    try:
+        return Protocol(**content)
+    except (ValidationError, TypeError) as error:
+        raise UserError(
+            f"{folder} states a protocol that this version does not know ({reason(error)}); "
+            "certify again"
+        ) from error

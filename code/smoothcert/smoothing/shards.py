@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ValidationError
 
 from smoothcert import records
 from smoothcert.errors import UserError
 from smoothcert.growing import place
 from smoothcert.progress import say
 from smoothcert.records import Certificate, PartialTable
-from smoothcert.settings import reason
-from smoothcert.smoothing.protocol import Protocol
+from smoothcert.smoothing.protocol import read_protocol
 
 
 @dataclass(frozen=True)
@@ -59,18 +57,13 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
         if not description.keys() >= {"identity", "test_images"}:
             raise UserError(f"{shard} holds no shard: smoothcert certify --shard writes one")
         if place(description)[:2] != place(first)[:2]:
-            devices = [about["provenance"]["device"] for about in (description, first)]
+            devices = {about["provenance"]["device"] for about in (description, first)}
+            told = f" (of {' and '.join(sorted(devices))})" if len(devices) > 1 else ""
             raise UserError(
-                f"{shard} and {shards[0]} are of different weights, settings or devices (of "
-                f"{' and '.join(devices)}); certify one of them again"
+                f"{shard} and {shards[0]} are of different weights, settings or devices{told}; "
+                "certify one of them again"
             )
-    try:
-        indices = set(Protocol(**first["protocol"]).indices(first["test_images"]))
-    except ValidationError as error:
-        raise UserError(
-            f"{shards[0]} states a protocol that this version does not know ({reason(error)}); "
-            "certify again"
-        ) from error
+    indices = set(read_protocol(shards[0], first["protocol"]).indices(first["test_images"]))
     rows = pd.concat(tables, ignore_index=True).sort_values("idx", ignore_index=True)
     faults = {
         "two rows": rows["idx"][rows["idx"].duplicated()],
