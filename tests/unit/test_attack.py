@@ -1,5 +1,6 @@
 """PREDICT under attack, of a classifier whose distance to every image is known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -68,9 +69,9 @@ def model(data, tmp_path):
     return Checkpoint(path, HalfSpace(), described(), {"data": data.checksum})
 
 
-def run(model, data, folder, device=CPU, **settings):
+def run(model, data, folder, device=CPU, replace=False, **settings):
     chosen = {"epsilons": [EPSILON], "n": 1000, "m": 8, "precision": "fp32", **settings}
-    Attacked(model, data, Attack(**chosen), device).write(folder)
+    Attacked(model, data, Attack(**chosen), device).write(folder, replace)
     return (
         pd.read_csv(folder / "attacked.tsv", sep="\t"),
         json.loads((folder / "attacked.json").read_text()),
@@ -114,6 +115,15 @@ def test_each_epsilon_is_an_attack_of_its_own(model, data, tmp_path):
     for epsilon, rows in table.groupby("epsilon"):
         assert (rows["correct"].to_numpy() == ~wrong & (epsilon < DISTANCES)).all()
         assert about[f"accuracy_at_epsilon_{epsilon:g}"] == rows["correct"].mean()
+
+
+def test_the_epsilons_of_an_image_keep_their_order_in_a_large_group(
+    model, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Sampler, "images", 8)
+    epsilons = [0.1, 0.25, EPSILON, 0.7, 0.85]
+    table, _ = run(model, data, tmp_path / "a", epsilons=epsilons, n=20, alpha=0.5, steps=1)
+    assert table["epsilon"].tolist() == epsilons * 8
 
 
 @pytest.mark.parametrize("torn", [0, 1, 2, 3])
@@ -201,6 +211,16 @@ def test_a_damaged_table_is_not_called_finished(model, data, tmp_path, damage, m
         run(model, data, tmp_path / "a")
 
 
+def test_others_and_damaged_ones_are_replaced_where_that_is_asked_for(model, data, tmp_path):
+    run(model, data, tmp_path / "a", steps=5)
+    first, about = run(model, data, tmp_path / "a", replace=True, steps=6)
+    assert about["protocol"]["steps"] == 6
+    path = tmp_path / "a" / "attacked.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    again, _ = run(model, data, tmp_path / "a", replace=True, steps=6)
+    pd.testing.assert_frame_equal(again.drop(columns="time"), first.drop(columns="time"))
+
+
 def test_nothing_leaves_the_ball_and_wrong_images_stay_as_they_are(model, data, tmp_path):
     table, _ = run(model, data, tmp_path / "a")
     wrong = np.isin(np.arange(8), WRONG)
@@ -220,6 +240,12 @@ def test_shares_and_their_standard_errors(model, data, tmp_path):
     assert about["protocol"]["epsilons"] == [EPSILON]
     assert about["images"] == 8
     assert {"commit", "code", "data", "device", "torch"} <= set(about["provenance"])
+
+
+def test_the_description_tells_what_counts_votes_and_what_computes_gradients(model, data, tmp_path):
+    _, about = run(model, data, tmp_path / "a")
+    assert about["evaluation"]["backend"] == "openvino"
+    assert about["evaluation"]["gradients"] == f"torch {torch.__version__}"
 
 
 def test_an_image_has_the_same_row_whatever_is_counted_with_it(model, data, tmp_path, monkeypatch):
@@ -246,6 +272,32 @@ def test_attack_and_answers_see_noises_of_their_own(model, data, tmp_path, monke
     assert stages == [("predict", True), ("attacked", False)]
 
 
+def test_the_attack_has_the_noise_of_training_and_the_settings(model, data, tmp_path, monkeypatch):
+    chosen, perturb = set(), attack.perturb
+
+    def seen(classifier, image, label, sigma, m, epsilon, steps, generator):
+        chosen.add((sigma, m, epsilon, steps))
+        return perturb(classifier, image, label, sigma, m, epsilon, steps, generator)
+
+    monkeypatch.setattr(attack, "perturb", seen)
+    model = dataclasses.replace(model, point=dataclasses.replace(model.point, sigma=0.3))
+    run(model, data, tmp_path / "a", m=3, steps=5)
+    assert chosen == {(0.3, 3, EPSILON, 5)}
+
+
+def test_each_image_is_attacked_under_noise_of_its_own(model, data, tmp_path, monkeypatch):
+    seeds, perturb = [], attack.perturb
+
+    def seen(*given):
+        seeds.append(given[-1].initial_seed())
+        return perturb(*given)
+
+    monkeypatch.setattr(attack, "perturb", seen)
+    run(model, data, tmp_path / "a", epsilons=[0.25, EPSILON])
+    assert seeds[::2] == seeds[1::2]
+    assert len(set(seeds)) == 6
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -259,6 +311,15 @@ def test_too_many_noises_for_the_memory(error, model, data, tmp_path, monkeypatc
 
     monkeypatch.setattr(attack, "pgd", greedy)
     with pytest.raises(UserError, match="out of memory on cpu with 8 noises; choose a smaller m"):
+        run(model, data, tmp_path / "a")
+
+
+def test_other_errors_are_not_taken_for_memory(model, data, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(attack, "pgd", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run(model, data, tmp_path / "a")
 
 

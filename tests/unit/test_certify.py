@@ -1,9 +1,11 @@
 """Certification: the guarantee on a classifier whose radius is known, and tables that survive."""
 
+import dataclasses
 import errno
 import json
 import os
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from smoothcert.analysis.summary import summarize
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
-from smoothcert.smoothing import backends
+from smoothcert.smoothing import backends, evaluation, modes
 from smoothcert.smoothing import certify as engine
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
 from smoothcert.smoothing.protocol import Protocol
@@ -96,9 +98,9 @@ def save_model(path, digits, seed):
     return path
 
 
-def certify(model, digits, folder, **protocol):
+def certify(model, digits, folder, replace=False, **protocol):
     settings = Protocol(**{"subset": "every-20", "n": 1000, **protocol})
-    engine.certify(checkpoint.load(model), digits, settings, folder, CPU)
+    engine.certify(checkpoint.load(model), digits, settings, folder, CPU, replace=replace)
     return records.read(folder)[0]
 
 
@@ -221,6 +223,22 @@ def test_a_full_disk_keeps_the_rows(model, digits, tmp_path, monkeypatch):
     assert len(certify(model, digits, tmp_path / "c")) == 18
 
 
+def test_a_row_that_does_not_fit_on_the_disk_is_not_taken_for_whole(
+    model, digits, tmp_path, monkeypatch
+):
+    class Short:
+        def write(self, text):
+            return len(text) - 1
+
+        def close(self):
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.PartialTable, "_open", lambda self: Short())
+        with pytest.raises(UserError, match="No space left on device; its rows of 0 images"):
+            certify(model, digits, tmp_path / "c")
+
+
 def test_evaluate_gives_the_metrics_of_fixed(model, digits, tmp_path):
     fixed = certify(model, digits, tmp_path / "fixed")
     evaluated = certify(model, digits, tmp_path / "evaluate", mode="evaluate")
@@ -246,6 +264,26 @@ def test_staged_and_radius_stop_early(model, digits, tmp_path):
     assert np.isclose(at["radius"], 0.2).sum() + (at["radius"] == 0).sum() == len(at)
     clear = (fixed["radius"] - 0.2).abs() > 0.05
     assert ((at["radius"] > 0) == (fixed["radius"] > 0.2))[clear].all()
+
+
+def test_the_bound_is_the_largest_that_the_looks_gave(model, digits, tmp_path, monkeypatch):
+    class Falling(modes.Mode):
+        looks = (10, 20)
+
+        def judge(self, look, counts):
+            return np.full(len(counts), (0.9, 0.7)[look]), np.full(len(counts), look == 1)
+
+    monkeypatch.setattr(modes, "of", lambda *_: Falling())
+    table = certify(model, digits, tmp_path / "c")
+    assert set(table["p_lower"]) == {0.9}
+    assert set(table["n"]) == {20}
+
+
+def test_images_that_are_counted_together_share_their_seconds(model, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sampler, "images", 18)
+    started = time.perf_counter()
+    table = certify(model, digits, tmp_path / "c")
+    assert 0 < table["time"].sum() <= time.perf_counter() - started
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
@@ -277,6 +315,72 @@ def test_finished_certificates_stay(model, digits, tmp_path, capsys):
     with pytest.raises(UserError, match=r"certificates\.tsv is of other weights, settings, code"):
         certify(model, digits, tmp_path / "c", n=500)
     assert (tmp_path / "c" / "certificates.tsv").read_bytes() == before
+
+
+def test_others_are_replaced_where_that_is_asked_for(model, digits, tmp_path, monkeypatch):
+    others = certify(model, digits, tmp_path / "c", n=500)
+
+    def again():
+        return certify(model, digits, tmp_path / "c", replace=True)
+
+    killed_after(monkeypatch, 7, again)
+    pd.testing.assert_frame_equal(records.read(tmp_path / "c")[0], others)  # until these are done
+    fresh = certify(model, digits, tmp_path / "elsewhere" / "fresh")
+    pd.testing.assert_frame_equal(rows(again()), rows(fresh))
+
+
+def test_no_old_table_stands_beside_a_new_description(model, digits, tmp_path, monkeypatch):
+    certify(model, digits, tmp_path / "c", n=500)
+    write = files.write_text
+
+    def killed(path, text):
+        if path.name == "certificates.tsv":
+            raise KilledError
+        write(path, text)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(files, "write_text", killed)
+        certify(model, digits, tmp_path / "c", replace=True)
+    assert not (tmp_path / "c" / "certificates.tsv").exists()
+    assert set(certify(model, digits, tmp_path / "c")["n"]) == {1000}
+
+
+def test_a_damaged_table_is_replaced_where_that_is_asked_for(model, digits, tmp_path):
+    whole = certify(model, digits, tmp_path / "c")
+    path = tmp_path / "c" / "certificates.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match="17 rows for 18 images"):
+        certify(model, digits, tmp_path / "c")
+    replaced = certify(model, digits, tmp_path / "c", replace=True)
+    pd.testing.assert_frame_equal(rows(replaced), rows(whole))
+
+
+def test_a_folder_holds_one_shard_of_one_subset(model, digits, tmp_path):
+    def shard(number, subset):
+        settings = Protocol(subset=subset, n=1000)
+        trained = checkpoint.load(model)
+        engine.certify(trained, digits, settings, tmp_path / "c", CPU, Shard(number, 2))
+
+    shard(1, "every-20")
+    for other in ((2, "every-20"), (1, "every-60")):
+        with pytest.raises(UserError, match=r"certificates\.tsv is of other weights, settings"):
+            shard(*other)
+
+
+def test_another_kind_of_device_makes_other_certificates(model, digits, tmp_path, monkeypatch):
+    certify(model, digits, tmp_path / "c")
+    monkeypatch.setattr(evaluation, "name", lambda device: "another")
+    with pytest.raises(UserError, match=r"certificates\.tsv is of other weights, settings"):
+        certify(model, digits, tmp_path / "c")
+
+
+def test_votes_are_counted_under_the_noise_of_training_as_is_set(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "Sampler", lambda *given: given)
+    trained = checkpoint.load(save_model(tmp_path / "model.pt", digits, seed=3))
+    trained = dataclasses.replace(trained, point=dataclasses.replace(trained.point, sigma=0.3))
+    settings = Protocol(precision="bf16", backend="torch")
+    found = evaluation.sampler_of(trained, settings, CPU)
+    assert found == (trained.classifier, 0.3, 3, CPU, "bf16", "torch")
 
 
 def test_what_is_set_aside_stays(tmp_path):
@@ -327,6 +431,13 @@ def test_extending_a_subset_certifies_the_new_images_alone(model, digits, tmp_pa
     pd.testing.assert_frame_equal(common, few)  # the column of seconds included
     certify(model, digits, tmp_path / "another", subset="every-20", n=500)
     assert "took over" not in capsys.readouterr().err
+
+
+def test_rows_of_a_shard_are_taken_over(model, digits, tmp_path, capsys):
+    shard = certify(model, digits, tmp_path / "whole" / "shard-1-of-3", subset="every-60")
+    capsys.readouterr()
+    certify(model, digits, tmp_path / "more")
+    assert f"took over {len(shard)} rows" in capsys.readouterr().err
 
 
 def test_rows_of_an_unfinished_neighbour_are_taken_over(model, digits, tmp_path, capsys):
@@ -400,6 +511,7 @@ def test_a_second_process_is_told_who_holds_the_table(model, digits, tmp_path):
 def test_a_shard_is_k_of_n(text):
     with pytest.raises(UserError, match="is not K/N"):
         Shard.read(text)
+    assert Shard.read("2/3") == Shard(number=2, total=3)
 
 
 def test_a_radius_that_no_votes_certify_is_refused(model, digits, tmp_path):

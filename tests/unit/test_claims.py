@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from scipy import stats
-from synthetic import AS_PUBLISHED
+from synthetic import AS_PUBLISHED, FAR_APART, write_experiment
 
-from smoothcert import published
-from smoothcert.analysis import claims
+from smoothcert import files, published
+from smoothcert.analysis import claims, evidence, experiment, measurement, metrics
 from smoothcert.analysis.claims import Claim
-from smoothcert.analysis.evidence import Outcome, evaluate
+from smoothcert.analysis.evidence import Finding, Outcome, evaluate
 from smoothcert.errors import UserError
 
 COMPARISON = {
@@ -322,6 +323,64 @@ class TestEvaluate:
         (finding,) = evaluate(claim(), runs(("consistency", [1.7]), ("gaussian", others))).findings
         assert finding.outcome == Outcome.UNDECIDED
         assert finding.reason == "a single run on a side tells no deviation between seeds"
+
+
+class TestJudge:
+    """Runs on images of MNIST, trained and certified as the published ones."""
+
+    @pytest.fixture
+    def manifest(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        return write_experiment(
+            tmp_path,
+            dataset="mnist",
+            arch="lenet",
+            sigmas=[0.5],
+            training={"epochs": 90, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong"},
+            certification={"subset": "every-100", "n": 100_000},
+            methods=FAR_APART,
+        )
+
+    def judge(self, manifest: Path) -> tuple[Finding, dict[str, float]]:
+        """Return what the runs say at sigma 0.5, and the gain in ACR by how radii are rounded."""
+        content = experiment.load(manifest)
+        (result,) = (
+            one
+            for one in evidence.judge(measurement.measure(content))
+            if one.claim.id == "consistency-raises-acr-on-mnist"
+        )
+        (found,) = (one for one in result.findings if one.outcome != Outcome.NOT_RUN)
+        gains = {}
+        for rounding in ("", "3 digits"):
+            acr = {"gaussian": [], "consistency": []}
+            for run in content.runs:
+                table = run.read_certificates()
+                radii = metrics.round_radii(table["radius"], rounding)
+                acr[run.point.method].append((radii * table["correct"]).mean())
+            gains[rounding] = np.mean(acr["consistency"]) - np.mean(acr["gaussian"])
+        assert abs(gains[""] - gains["3 digits"]) > 1e-6
+        return found, gains
+
+    def test_runs_that_differ_in_their_seed_alone_are_averaged(self, manifest):
+        found, gains = self.judge(manifest)
+        assert (found.outcome, found.reason) == (Outcome.SUPPORTED, "3 and 3 seeds")
+        assert found.difference.value == pytest.approx(gains[""], abs=1e-9)
+
+    def test_beside_a_published_log_radii_are_rounded_as_the_logs_are(self, manifest):
+        content = files.read_json(manifest)
+        for run in content["runs"]:
+            if run["point"]["method"] == "gaussian":
+                run["log"] = {"pattern": "*.tsv", "seeds": [0, 1, 2]}
+        files.write_json(manifest, content)
+        found, gains = self.judge(manifest)
+        assert found.difference.value == pytest.approx(gains["3 digits"], abs=1e-9)
+
+    def test_a_log_counts_where_its_method_was_not_run_here(self):
+        ours, theirs, other = (
+            SimpleNamespace(log=log, point=SimpleNamespace(method=method))
+            for log, method in ((None, "gaussian"), ({}, "gaussian"), ({}, "macer"))
+        )
+        assert evidence.counted([ours, theirs, other]) == [ours, other]
 
 
 def test_claims_of_the_project_can_be_evaluated():

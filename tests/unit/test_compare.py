@@ -80,6 +80,13 @@ def test_the_images_that_differ_most_come_first(tmp_path):
     assert "198 alike" in text
 
 
+def test_of_equal_changes_the_first_images_are_listed(tmp_path):
+    write(tmp_path / "a", "seed-0", table(0).assign(radius=0.4))
+    write(tmp_path / "b", "seed-0", table(0).assign(radius=np.tile([0.5, 0.6], N // 2)))
+    text = compare(tmp_path / "a", tmp_path / "b", images=20)
+    assert re.findall(r"image (\d+) \(label", text) == [str(image) for image in range(1, 40, 2)]
+
+
 def test_a_log_counts_with_the_images_of_the_other_side(tmp_path):
     write(tmp_path / "ours", "seed-0", table(0, images=range(0, N, 10)))
     log = tmp_path / "log.tsv"
@@ -87,6 +94,15 @@ def test_a_log_counts_with_the_images_of_the_other_side(tmp_path):
     text = compare(tmp_path / "ours", log)
     assert "20 images, 1 and 1 seeds" in text
     assert f"{N - 20} images are in B alone and left out" in text
+    assert "20 alike" in text
+
+
+def test_a_log_may_stand_on_the_left(tmp_path):
+    log = tmp_path / "log.tsv"
+    table(0).to_csv(log, sep="\t", index=False)
+    write(tmp_path / "ours", "seed-0", table(0, images=range(0, N, 10)))
+    text = compare(log, tmp_path / "ours")
+    assert f"{N - 20} images are in A alone and left out" in text
     assert "20 alike" in text
 
 
@@ -153,6 +169,17 @@ def test_tables_without_a_common_image_are_refused(tmp_path):
     for other in ("b", "none"):
         with pytest.raises(UserError, match=rf"a\.tsv and .*{other}\.tsv have no image in common"):
             compare(tmp_path / "a.tsv", tmp_path / f"{other}.tsv")
+
+
+def test_beside_a_single_seed_the_others_are_averaged(tmp_path):
+    others = [table(seed, 0.05 * seed) for seed in range(3)]
+    write(tmp_path / "a", "seed-0", table(0))
+    for seed, content in enumerate(others):
+        write(tmp_path / "b", f"seed-{seed}", content)
+    change = np.mean([one["radius"].mean() for one in others]) - table(0)["radius"].mean()
+    found = line(compare(tmp_path / "a", tmp_path / "b"), "ACR")
+    assert f"difference {change:+.4f} [" in found
+    assert "over images, the seeds' own error left out" in found
 
 
 def test_one_image_tells_no_error(tmp_path):

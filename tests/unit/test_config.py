@@ -306,6 +306,12 @@ def experiment(**changes):
             ),
             "'Gaussian' share sigma 0.25, lambda 0, but not all settings; label them apart",
         ),
+        (
+            lambda c: c["experiments"][0]["methods"].append(
+                {"method": "gaussian", "label": "Gaussian", "logs": "a/*.tsv", "seeds": [9]}
+            ),
+            "'Gaussian' share sigma 0.25, lambda 0, but not all settings; label them apart",
+        ),
         (entry(1, published={"sigma": 0.5}), "published.sigma: unknown key"),
         (
             lambda c: c["experiments"][0]["methods"].append({"method": "gaussian"}),
@@ -396,6 +402,11 @@ class TestInitFrom:
             ),
             ("pretraining/Gaussian", {"seeds": [0]}, "has no run with sigma 0.25, seed 1"),
             ("pretraining/swept", {"sigmas": [0.5]}, "has no run with sigma 0.25, seed 1"),
+            (
+                "pretraining/theirs",
+                {"methods": [{"method": "gaussian", "label": "theirs", "logs": "a/*.tsv"}]},
+                "has no run with sigma 0.25, seed 1",
+            ),
             (
                 "finetuning/Consistency",
                 {},

@@ -99,7 +99,8 @@ class TestJobs:
         assert [job.settings.n for job in other[len(whole) :]] == [2000] * 12
 
     def test_published_logs_need_none(self):
-        entries = [*DIGITS["experiments"][0]["methods"], {"method": "gaussian", "logs": "a/*.tsv"}]
+        log = {"method": "stability", "lambda": 2, "logs": "a/*.tsv"}
+        entries = [*DIGITS["experiments"][0]["methods"], log]
         assert cost.jobs(settings(methods=entries)) == cost.jobs(settings())
 
     def test_an_attack_is_a_third_stage(self, tmp_path):

@@ -114,6 +114,14 @@ def test_what_differs_is_not_comparable(judge, changes, words):
     assert words in one.verdict.reason
 
 
+def test_mode_staged_is_not_comparable_since_it_lowers_radii(judge, tmp_path):
+    protocol = {"subset": "every-4", "n": 10_000, "mode": "staged"}
+    write_experiment(tmp_path, certification=protocol)
+    (one,) = judge(NUMBER)
+    assert str(one.verdict.kind) == "not comparable"
+    assert one.verdict.reason == "differs in mode (ours staged, theirs fixed)"
+
+
 def beside_log(judge, ours, theirs):
     """Judge the Gaussian cell against ``ours`` where the other method's runs are a log behind
     ``theirs``."""
@@ -146,6 +154,13 @@ def test_the_log_of_another_cell_of_the_same_table_does_not_stand_in(judge, othe
     (one,) = beside_log(judge, whole, dataclasses.replace(whole, **other))
     assert str(one.verdict.kind) == "not comparable"
     assert one.verdict.theirs.mean == 0.4
+
+
+def test_logs_of_fewer_seeds_than_were_published_do_not_stand_in(judge):
+    whole = number(subset="all", seeds=5)
+    (one,) = beside_log(judge, whole, whole)
+    assert str(one.verdict.kind) == "not comparable"
+    assert (one.verdict.theirs.mean, one.verdict.theirs.seeds) == (0.4, 5)
 
 
 def test_accuracies_and_abstentions_are_compared_too(judge):

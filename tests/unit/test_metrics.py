@@ -122,7 +122,8 @@ class TestShares:
         assert below.seeds == reaching.seeds == seeds
 
     def test_one_image_has_no_standard_error(self):
-        assert np.isnan(metrics.shares_reaching([[0.5]], [0.5]).standard_error).all()
+        found = metrics.shares_reaching([[0.5]], [0.5, 0.6]).standard_error
+        assert_array_equal(found, [np.nan, np.nan], strict=True)
 
 
 def test_quantiles_cover_all_images(certificates):

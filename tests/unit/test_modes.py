@@ -88,6 +88,14 @@ def test_staged_gives_up_early_on_hopeless_images():
     assert votes.mean() < 5000
 
 
+def test_staged_is_done_where_the_cap_is_hardly_further():
+    """All 1,000 votes agree at the second look: only the cap of 10,000 is beyond."""
+    reached, cap = certified_radius([(0.15 * 0.001) ** (1 / 1000), (0.8 * 0.001) ** (1 / N)], 1.0)
+    for tolerance, expected in ((1.001, True), (0.999, False)):
+        staged = mode("staged", tolerance=tolerance * (1 - reached / cap))
+        assert staged.judge(1, np.array([1000]))[1].tolist() == [expected]
+
+
 @pytest.mark.parametrize("ratio", [1.1, 1.3, 2.0])
 @pytest.mark.parametrize("r", [0.25, 0.5, 1.0])
 def test_radius_finds_the_images_that_have_it(r, ratio):
@@ -95,6 +103,12 @@ def test_radius_finds_the_images_that_have_it(r, ratio):
     bounds, votes = simulate(mode("radius", n=100_000, radius=r), norm.cdf(ratio * r / SIGMA), 2000)
     assert (bounds > 0).mean() >= 0.95
     assert votes.mean() < 100_000 / 4
+
+
+def test_radius_gives_up_early_on_images_that_lack_it():
+    bounds, votes = simulate(mode("radius", n=100_000, radius=0.5), 0.4, 1000)
+    assert (bounds == 0).all()
+    assert votes.mean() < 1000
 
 
 @pytest.mark.parametrize("radius", [0.25, 0.5, 0.75, 1.25, 1.5])

@@ -43,6 +43,16 @@ def test_the_tails_are_normal(device):
     assert largest < 6.7
 
 
+def test_pairs_are_box_and_mullers_of_the_generators_words():
+    values, pairs = np.empty(2000, np.float32), 1000
+    noise.fill(values, 7)
+    words = np.random.SFC64(7).random_raw(pairs).view(np.int32).astype(float)
+    radius = np.sqrt(-2 * np.log((np.abs(words[:pairs]) + 0.5) / 2**31))
+    angle = np.pi * words[pairs:] / 2**31
+    expected = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_lies_beyond_the_largest_value_is_negligible(monkeypatch):
     class Extremes:
         """Words whose halves make the largest and the smallest radius."""

@@ -37,6 +37,13 @@ def test_answers_follow_from_the_two_largest_counts():
     assert largest.tolist() == [[60, 37], [60, 40], [10, 10], [11, 0]]
 
 
+def test_among_many_equal_counts_the_lower_class_comes_first():
+    counts = np.tile([3] * 500 + [7] * 500, (2, 1))
+    answers, classes, _ = decide(counts, 0.05)
+    assert answers.tolist() == [-1, -1]
+    assert classes.tolist() == [[500, 501]] * 2
+
+
 def test_alpha_itself_still_answers():
     counts = np.array([[61, 39]])
     p = float(p_value(61, 39))

@@ -138,6 +138,14 @@ class TestReading:
         with pytest.raises(UserError, match=r"a\.csv must have the columns dataset, arch"):
             find(Query(), tmp_path)
 
+    def test_a_file_that_cannot_be_read_is_one_line(self, tmp_path):
+        path = tmp_path / "a2020.csv"
+        path.mkdir()
+        self.refuses(path, f"cannot read {path}: Is a directory")
+        path.rmdir()
+        path.write_bytes(b"\xff")
+        self.refuses(path, f"{path} is not UTF-8 text")
+
     def test_a_file_is_read_when_it_is_asked_for_and_without_torch_or_pandas(self):
         code = (
             "import sys\n"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from smoothcert import cli, config_files, files, records, runs
-from smoothcert.analysis import experiment, metrics, published_logs
+from smoothcert.analysis import experiment, measurement, metrics, published_logs
 from smoothcert.errors import UserError
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
 
@@ -84,6 +84,11 @@ class TestImport:
             assert set(table["time"]) == {1.25}
             assert run.read_training() is None
             assert run.description["provenance"]["device"] == "published log"
+
+    def test_their_radii_are_known_to_be_rounded(self, tmp_path, monkeypatch, logs):
+        content = imported(manifest(tmp_path, monkeypatch), logs, tmp_path)
+        (cell,) = measurement.measure(content).cells.values()
+        assert cell[metrics.Quantity(metrics.ACR)].rounded
 
     def test_an_edited_log_gives_other_numbers(self, tmp_path, monkeypatch, logs):
         path = manifest(tmp_path, monkeypatch)

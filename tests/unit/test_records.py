@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic import write_experiment
 
-from smoothcert import files, records
+from smoothcert import files, growing, records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.summary import summarize
 from smoothcert.errors import UserError
@@ -96,3 +96,64 @@ def test_a_damaged_description_is_one_line(tmp_path, content):
     (tmp_path / "certificates.json").write_text(content)
     with pytest.raises(UserError, match=r"certificates\.json does not tell (point|shard)"):
         records.read(tmp_path)
+
+
+def partial(folder, mode="fixed"):
+    """Return an empty table of 1,000 votes an image."""
+    protocol = {"subset": "all", "mode": mode, "radius": 0.05}
+    return records.PartialTable(folder, {"identity": "", "protocol": protocol, "shard": "1/1"})
+
+
+def row(index, predict=3, radius=0.5):
+    """Return a row of an image of class 3."""
+    correct = int(predict == 3)
+    about = index, 3, predict, radius, correct, 0.1, 3, 100, 100, 900, 1000, 0.9, "fixed", 100
+    return records.Certificate(*about)
+
+
+def test_a_written_row_is_in_the_file_at_once(tmp_path):
+    with partial(tmp_path) as table:
+        for count in (1, 2):
+            table.append(row(count))
+            assert len(table.path.read_text().splitlines()) == 1 + count
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("fixed", "ACR 0.1500 ± 0.1190  abstained 25.0%"),
+        ("evaluate", "ACR 0.1500 ± 0.1190"),
+        ("radius", "certified accuracy at 0.05 0.5000 ± 0.2887  abstained 25.0%"),
+    ],
+)
+def test_what_is_known_so_far_is_told_in_the_terms_of_the_mode(tmp_path, mode, words):
+    with partial(tmp_path, mode) as table:
+        table.append(row(0, 3, 0.5))
+        assert "±" not in table.summary()
+        for other in (row(1, -1, 0.0), row(2, 5, 0.4), row(3, 3, 0.1)):
+            table.append(other)
+        assert table.summary() == words
+
+
+def test_all_that_decides_a_row_is_in_its_identity():
+    about = {
+        "protocol": {"subset": "all", "n": 1000},
+        "model": {"sha256": "ab"},
+        "evaluation": {"precision": "fp32"},
+        "provenance": {"code": "12", "data": "34", "commit": "56"},
+    }
+
+    def identity(part, **change):
+        return growing.identity({**about, part: {**about[part], **change}}, "cpu")
+
+    same = growing.identity(about, "cpu")
+    assert identity("protocol", subset="0-9") == identity("provenance", commit="78") == same
+    others = [
+        identity("protocol", n=2000),
+        identity("model", sha256="cd"),
+        identity("evaluation", precision="bf16"),
+        identity("provenance", code="78"),
+        identity("provenance", data="78"),
+        growing.identity(about, "another device"),
+    ]
+    assert same not in others

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -205,6 +208,27 @@ def test_other_errors_are_not_taken_for_memory(monkeypatch):
     monkeypatch.setattr(sampler._backend, "_classify", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         sampler.counts(torch.rand(1, 1, 28, 28), [0], "estimate", N)
+
+
+def test_after_ctrl_c_no_thread_begins_another_job(monkeypatch):
+    sampler = Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"))
+    begun = []
+
+    def interrupted(image, seed, wanted):
+        begun.append(seed)
+        if len(begun) == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.02)
+        return torch.zeros(wanted, dtype=torch.int64)
+
+    monkeypatch.setattr(sampler._backend, "votes", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sampler.counts(torch.rand(1, 1, 28, 28), [0], "estimate", 100 * sampler.batch)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert len(begun) < 50
 
 
 @pytest.fixture

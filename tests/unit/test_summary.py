@@ -83,6 +83,31 @@ def test_mode_staged_has_its_own_cap(tmp_path):
     assert summary["share_at_cap"] == (radii == radii.max()).mean() > 0
 
 
+def test_a_converted_classifier_has_no_training_of_its_own(certificates):
+    about = files.read_json(certificates / "certificates.json")
+    about["point"]["converted_from"] = "their.pth"
+    files.write_json(certificates / "certificates.json", about)
+    summarize(certificates)
+    assert files.read_json(certificates / "summary.json")["training"] is None
+
+
+def test_mode_evaluate_leaves_abstentions_unknown(tmp_path):
+    protocol = {"subset": "every-4", "n": 10_000, "mode": "evaluate"}
+    manifest = write_experiment(tmp_path, seeds=[0], sigmas=[0.5], certification=protocol)
+    folder = tmp_path / files.read_json(tmp_path / manifest)["runs"][0]["certificates"]
+    assert summarize(folder).endswith("abstained unknown")
+    summary = files.read_json(folder / "summary.json")
+    assert summary["abstention"] is summary["abstention_standard_error"] is None
+
+
+def test_refuses_mode_radius_which_knows_no_acr(certificates):
+    about = files.read_json(certificates / "certificates.json")
+    about["protocol"] |= {"mode": "radius", "radius": 0.25}
+    files.write_json(certificates / "certificates.json", about)
+    with pytest.raises(UserError, match="is of mode radius, which knows no ACR"):
+        summarize(certificates)
+
+
 def test_refuses_an_image_outside_the_subset(certificates):
     path = certificates / "certificates.tsv"
     table = pd.read_csv(path, sep="\t")

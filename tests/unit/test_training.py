@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from smoothcert import checkpoint, datasets, files, fingerprint, methods, train
-from smoothcert.datasets.base import InMemory
+from smoothcert import checkpoint, datasets, files, fingerprint, methods, models, train
+from smoothcert.datasets.base import InMemory, to_unit
 from smoothcert.errors import UserError
 from smoothcert.point import Point
 from smoothcert.settings import Training
@@ -37,6 +37,12 @@ def digits(tmp_path_factory):
 
 def weights(folder):
     return (folder / "model.pt").read_bytes()
+
+
+def log(folder):
+    """Return the rows of the training log."""
+    header, *rows = (line.split("\t") for line in (folder / "train.tsv").read_text().splitlines())
+    return [dict(zip(header, map(float, row), strict=True)) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +125,15 @@ def test_what_is_trained_is_not_trained_again(digits, tmp_path, capsys, monkeypa
     assert (tmp_path / "train.tsv").read_bytes() != before
 
 
+def test_a_model_without_its_log_is_trained_again(digits, tmp_path):
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    before = weights(tmp_path)
+    (tmp_path / "train.tsv").unlink()
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    assert len(log(tmp_path)) == 1
+    assert weights(tmp_path) == before
+
+
 def test_a_second_process_is_told_who_trains_in_the_folder(digits, tmp_path):
     with files.lock(tmp_path / "train.lock"), pytest.raises(UserError, match="is being written by"):
         train.train(point(epochs=1), digits, tmp_path, CPU)
@@ -143,6 +158,15 @@ def test_checkpoint_loads_safely_and_tells_what_it_is(digits, tmp_path):
         checkpoint.load(tmp_path / "other.pt")
 
 
+@pytest.mark.parametrize("normalize", ["standard", "center", "none"])
+def test_the_classifier_normalises_as_is_set(digits, tmp_path, monkeypatch, normalize):
+    described = replace(datasets.describe("digits"), mean=(0.3,), std=(0.4,))
+    monkeypatch.setattr("smoothcert.datasets.digits.DESCRIPTION", described)
+    train.train(point(epochs=1, normalize=normalize), digits, tmp_path, CPU)
+    found = checkpoint.load(tmp_path / "model.pt").classifier.specification
+    assert found == models.Specification.of("convnet8", described, normalize)
+
+
 def test_training_learns(digits, tmp_path):
     train.train(point(epochs=15), digits, tmp_path, CPU)
     rows = (tmp_path / "train.tsv").read_text().splitlines()
@@ -150,6 +174,63 @@ def test_training_learns(digits, tmp_path):
     assert header == ["epoch", "lr", "loss", "regularizer", "noisy_accuracy", "seconds"]
     assert len(rows) == 16
     assert float(last[4]) > 0.8
+
+
+def test_the_log_averages_over_images_not_steps(digits, tmp_path, monkeypatch):
+    """An epoch has 22 batches of 64 images, and one of 29."""
+    objective = methods.load("gaussian")
+    loss = objective.loss
+
+    def told(self, model, images, *given):
+        whole = torch.tensor(float(len(images) == 64))
+        return replace(loss(self, model, images, *given), regularizer=2 * whole, hits=whole)
+
+    monkeypatch.setattr(objective, "loss", told)
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    (row,) = log(tmp_path)
+    assert row["noisy_accuracy"] == pytest.approx(22 * 64 / 1437)
+    assert row["regularizer"] == pytest.approx(2 * 22 * 64 / 1437)
+
+
+def test_each_step_has_the_settings_of_its_epoch(digits, tmp_path, monkeypatch):
+    objective = methods.load("gaussian")
+    loss, step, found, seeds = objective.loss, torch.optim.SGD.step, [], set()
+    keys = ("lr", "momentum", "weight_decay")
+
+    def seen(self, model, images, labels, smoothing, weight):
+        found.append((smoothing.epoch, smoothing.sigma, model.training))
+        seeds.add(smoothing.generator.initial_seed())
+        return loss(self, model, images, labels, smoothing, weight)
+
+    def taken(optimizer, *given):
+        found[-1] += tuple(optimizer.param_groups[0][key] for key in keys)
+        return step(optimizer, *given)
+
+    monkeypatch.setattr(objective, "loss", seen)
+    monkeypatch.setattr(torch.optim.SGD, "step", taken)
+    settings = {"lr_step": 1, "momentum": 0.7, "weight_decay": 0.01}
+    train.train(point(epochs=2, **settings), digits, tmp_path, CPU)
+    assert found == [
+        (epoch, 0.25, True, pytest.approx(lr), 0.7, 0.01)
+        for epoch, lr in enumerate((0.05, 0.005))
+        for _ in range(23)
+    ]
+    assert len(seeds) == 2
+    assert [row["lr"] for row in log(tmp_path)] == pytest.approx([0.05, 0.005])
+
+
+@pytest.mark.parametrize(("augment", "altered"), [("none", False), ("crop-flip", True)])
+def test_images_are_augmented_as_is_set(digits, tmp_path, monkeypatch, augment, altered):
+    objective = methods.load("gaussian")
+    loss, seen = objective.loss, set()
+
+    def kept(self, model, images, *given):
+        seen.update(image.numpy().tobytes() for image in images)
+        return loss(self, model, images, *given)
+
+    monkeypatch.setattr(objective, "loss", kept)
+    train.train(point(epochs=1, augment=augment), digits, tmp_path, CPU)
+    assert (seen != {image.numpy().tobytes() for image in to_unit(digits.train_images)}) == altered
 
 
 def test_resnet20_learns_on_images_of_cifar10(cifar10_dir, tmp_path):
@@ -201,6 +282,20 @@ def test_resume_reaches_the_same_weights(digits, tmp_path, device, monkeypatch, 
     assert not (tmp_path / "killed" / "resume.pt").exists()
 
 
+def test_a_run_that_goes_on_elsewhere_names_both_devices(digits, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_after(patch, 1)
+        train.train(point(), digits, tmp_path, CPU)
+    here = train.provenance
+    monkeypatch.setattr(train, "provenance", lambda *given: here(*given) | {"device": "another"})
+    train.train(point(), digits, tmp_path, CPU)
+    found = checkpoint.load(tmp_path / "model.pt").provenance["device"]
+    monkeypatch.undo()
+    train.train(point(), digits, tmp_path / "whole", CPU)
+    whole = checkpoint.load(tmp_path / "whole" / "model.pt").provenance["device"]
+    assert found == f"{whole} and another"
+
+
 @pytest.mark.parametrize("change", ["settings", "seed", "code", "data", "damage"])
 def test_a_resume_file_of_another_run_is_set_aside(digits, tmp_path, monkeypatch, capsys, change):
     with monkeypatch.context() as patch, pytest.raises(KilledError):
@@ -245,6 +340,22 @@ def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_a_batch_has_its_number_whatever_its_minibatches(digits, tmp_path, monkeypatch):
+    objective = methods.load("consistency")
+    loss, calls = objective.loss, []
+
+    def poisoned(self, model, images, labels, smoothing, weight):
+        calls.append(smoothing.epoch)
+        terms = loss(self, model, images, labels, smoothing, weight)
+        if len(calls) == 6:  # the second step of the third batch
+            terms.classification.data.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(objective, "loss", poisoned)
+    with pytest.raises(UserError, match="nan in epoch 1, batch 3"):
+        train.train(point("consistency", 2.0, epochs=1), digits, tmp_path, CPU)
+
+
 def test_before_the_first_step_the_rate_is_not_to_blame(digits, tmp_path, monkeypatch):
     objective = methods.load("gaussian")
     loss = objective.loss
@@ -283,6 +394,22 @@ def test_weights_that_give_no_logits_are_not_kept(digits, tmp_path, monkeypatch)
     ):
         train.train(run, data, tmp_path, CPU)
     assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(("precision", "casts"), [("fp32", False), ("bf16", True)])
+def test_the_loss_is_computed_in_the_precision_that_is_set(
+    digits, tmp_path, monkeypatch, precision, casts
+):
+    objective = methods.load("gaussian")
+    loss, found = objective.loss, set()
+
+    def seen(*given):
+        found.add(torch.is_autocast_enabled("cpu"))
+        return loss(*given)
+
+    monkeypatch.setattr(objective, "loss", seen)
+    train.train(point(epochs=1, precision=precision), digits, tmp_path, CPU)
+    assert found == {casts}
 
 
 def test_bf16_trains_fp32_weights(digits, tmp_path):

@@ -129,6 +129,15 @@ class TestJudge:
         fewer = dataclasses.replace(ours, seeds=found.seeds_needed - 1)
         assert verdict(fewer, theirs, margin=0.012).kind == Kind.INCONCLUSIVE
 
+    @pytest.mark.parametrize(
+        ("seeds", "theirs", "margin", "needed"),
+        [(3, Sample(1.0, None, 1), 0.0215, 7), (2, Sample(1.0, 0.01, 3), 0.015, 5)],
+    )
+    def test_of_few_seeds_each_adds_a_degree_of_freedom(self, seeds, theirs, margin, needed):
+        assert verdict(Sample(1.0, 0.01, seeds), theirs, margin).seeds_needed == needed
+        assert verdict(Sample(1.0, 0.01, needed), theirs, margin).kind == Kind.REPRODUCED
+        assert verdict(Sample(1.0, 0.01, needed - 1), theirs, margin).kind == Kind.INCONCLUSIVE
+
     def test_no_number_of_seeds_helps_if_theirs_are_too_few(self):
         found = verdict(Sample(1.005, 0.01, 5), Sample(1.0, 0.01, 2), margin=0.006)
         assert (found.kind, found.seeds_needed) == (Kind.INCONCLUSIVE, None)
@@ -146,6 +155,12 @@ class TestJudge:
         assert "at least 277 images" in found.reason
         fewer = verdict(ours, theirs, margin=0.01, images=200, most_images=276)
         assert fewer.images_needed is verdict(ours, theirs, margin=0.01).images_needed is None
+
+    def test_more_images_may_also_show_a_difference(self):
+        ours, theirs = Sample(1.012, 0.01, 5), Sample(1.0, 0.01, 5)
+        # The reach of 0.014585 at 95% must shrink to 0.012: (1.21541)^2 * 200 = 295.4.
+        found = verdict(ours, theirs, margin=0.005, images=200, most_images=296)
+        assert (found.kind, found.images_needed) == (Kind.INCONCLUSIVE, 296)
 
     def test_not_comparable(self):
         theirs = Sample(1.0, 0.01, 5)
