@@ -231,6 +231,25 @@ def test_after_ctrl_c_no_thread_begins_another_job(monkeypatch):
     assert len(begun) < 50
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_after_an_error_no_thread_begins_another_job(monkeypatch, failing):
+    sampler = Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"))
+    monkeypatch.setattr(sampler._backend, "streams", 2)
+    threads = []
+
+    def votes(image, seed, wanted):
+        threads.append(threading.current_thread().name)
+        time.sleep(0.01)
+        if threads[-1].endswith(f"_{failing}"):
+            raise RuntimeError("of one stream")
+        return torch.zeros(wanted, dtype=torch.int64)
+
+    monkeypatch.setattr(sampler._backend, "votes", votes)
+    with pytest.raises(RuntimeError, match="of one stream"):
+        sampler.counts(torch.rand(1, 1, 28, 28), [0], "estimate", 100 * sampler.batch)
+    assert len(threads) < 50
+
+
 @pytest.fixture
 def compilations(monkeypatch):
     """Compile a function at most twice, by doing nothing; return what was compiled."""

@@ -78,10 +78,11 @@ class Difference:
         return self.value - reach, self.value + reach
 
     def p_value(self) -> float:
-        """Return the two-sided p value of no difference, allowing for the rounding."""
+        """Return the two-sided p value of no difference, allowing for the rounding.
+
+        The difference must have an error.
+        """
         beyond = max(abs(self.value) - self.rounding, 0.0)
-        if not self.error:
-            return 0.0 if beyond else 1.0
         return 2 * float(stdtr(self.df, -beyond / self.error))
 
 

@@ -113,7 +113,7 @@ class Staged(Mode):
             1 - lower_bound(n - counts, n, alphas[look]), lower_bound(self.n, self.n, alphas[last])
         )
         radius, best = certified_radius(bounds, 1.0), certified_radius(upper, 1.0)
-        return bounds, (upper < 0.5) | (radius >= (1 - self.tolerance) * best)
+        return bounds, radius >= (1 - self.tolerance) * best  # both are 0 if upper is below 1/2
 
 
 @dataclass(frozen=True)

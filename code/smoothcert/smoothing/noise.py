@@ -45,14 +45,14 @@ def fill(noise: NDArray[np.float32], seed: int) -> None:
     words = np.random.SFC64(seed).random_raw(pairs).view(np.int32)
     values = noise.reshape(-1)
     radius, angle = values[:pairs], values[pairs:]
-    np.copyto(radius, words[:pairs], casting="unsafe")
+    np.copyto(radius, words[:pairs])
     np.abs(radius, out=radius)
     radius += np.float32(0.5)
     radius *= _UNIT
     np.log(radius, out=radius)
     radius *= np.float32(-2)
     np.sqrt(radius, out=radius)
-    np.copyto(angle, words[pairs:], casting="unsafe")
+    np.copyto(angle, words[pairs:])
     angle *= np.float32(np.pi) * _UNIT
     cosine = np.cos(angle)
     np.sin(angle, out=angle)

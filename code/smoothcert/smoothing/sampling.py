@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import torch
 from torch import Tensor
@@ -107,7 +107,7 @@ class Sampler:
         jobs = iter(range(len(indices) * chunks))
         lock = threading.Lock()
 
-        def work(_: int) -> Tensor:
+        def work() -> Tensor:
             counts = self._labels.new_zeros((len(indices), len(self._labels)))
             while True:
                 with lock:
@@ -123,11 +123,13 @@ class Sampler:
 
         if backend.streams == 1:
             # Not in a new thread: cuDNN keeps its plans by the thread, and never frees them.
-            return work(0).cpu()
+            return work().cpu()
         with ThreadPoolExecutor(backend.streams) as pool:
             try:
-                return torch.stack(list(pool.map(work, range(backend.streams)))).sum(0).cpu()
+                streams = [pool.submit(work) for _ in range(backend.streams)]
+                wait(streams, return_when=FIRST_EXCEPTION)
             finally:
                 # After an error or Ctrl-C no thread begins another job.
                 with lock:
                     deque(jobs, maxlen=0)
+            return torch.stack([stream.result() for stream in streams]).sum(0).cpu()
