@@ -12,7 +12,7 @@ from synthetic import PUBLISHED, STAGED, write_experiment
 from smoothcert import files
 from smoothcert.analysis import experiment, metrics
 from smoothcert.analysis.experiment import Experiment
-from smoothcert.records import ABSTAIN, PUBLISHED_COLUMNS
+from smoothcert.records import ABSTAIN, PUBLISHED_COLUMNS, PUBLISHED_LOG
 from smoothcert.report import charts, series
 from smoothcert.smoothing.bounds import largest_radius
 
@@ -114,6 +114,8 @@ def test_outcomes_of_published_logs_follow_from_the_rounded_radii(content):
         table["radius"] = [float(f"{radius:.3g}") for radius in table["radius"]]
         path = run.certificates / "certificates.tsv"
         files.write_text(path, table.to_csv(sep="\t", index=False))
+        about = {**run.description, "provenance": {"device": PUBLISHED_LOG}}
+        files.write_json(run.certificates / "certificates.json", about)
     logs = tuple(replace(run, log={"pattern": "*.tsv", "seeds": [0]}) for run in content.runs)
     rounded = replace(content, runs=logs)
     assert cell(rounded, "outcomes")["mean"] == pytest.approx(expected, abs=0.01)
