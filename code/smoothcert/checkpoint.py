@@ -23,6 +23,7 @@ from smoothcert.settings import reason
 FORMAT = "smoothcert-model-1"
 
 DAMAGED = "is damaged, or no file of torch.save; a run whose model.pt is deleted is trained again"
+"""What is said of a file that cannot be read."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from smoothcert import files, records
+from smoothcert import records
 from smoothcert.analysis import metrics
 from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
@@ -100,8 +100,7 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
             f"{records.attacked(path)}"
         )
     for name, folders in groups.items():
-        tables = [records.read(folder)[0] for folder in folders]
-        found = [files.read_json(folder / CERTIFICATES_DESCRIPTION) for folder in folders]
+        tables, found = map(list, zip(*map(records.read, folders), strict=True))
         for folder, table, its in zip(folders, tables, found, strict=True):
             refuse_impossible(folder / CERTIFICATES, table)
             refuse_beyond(folder, table, its)

@@ -48,7 +48,7 @@ class Value:
     @property
     def sample(self) -> Sample:
         """Return the value as a mean over seeds, to be compared with others."""
-        return Sample(self.mean, self.std, self.seeds)
+        return Sample(self.mean, self.std if self.seeds > 1 else None, self.seeds)
 
 
 @dataclass(frozen=True)
