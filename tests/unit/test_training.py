@@ -1,6 +1,7 @@
 """The training loop: schedule, minibatches, reproducibility, resume."""
 
 import contextlib
+import itertools
 import shutil
 from dataclasses import replace
 
@@ -321,18 +322,22 @@ def test_a_resume_file_of_another_run_is_set_aside(digits, tmp_path, monkeypatch
     assert weights(tmp_path / "run") == weights(tmp_path / "fresh")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
-    objective = methods.load("gaussian")
-    loss, calls = objective.loss, []
+def poison(monkeypatch, method, step):
+    """Make the loss of a method NaN at a step, the first of which is 1."""
+    objective = methods.load(method)
+    loss, steps = objective.loss, itertools.count(1)
 
-    def poisoned(self, model, images, labels, smoothing, weight):
-        calls.append(smoothing.epoch)
-        terms = loss(self, model, images, labels, smoothing, weight)
-        if len(calls) == 23 + 4:  # 23 steps an epoch
+    def poisoned(*given):
+        terms = loss(*given)
+        if next(steps) == step:
             terms.classification.data.fill_(float("nan"))
         return terms
 
     monkeypatch.setattr(objective, "loss", poisoned)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
+    poison(monkeypatch, "gaussian", 23 + 4)  # 23 steps an epoch
     with pytest.raises(UserError, match="nan in epoch 2, batch 4"):
         train.train(point(), digits, tmp_path, CPU)
     kept = checkpoint.read(tmp_path / "resume.pt")
@@ -341,17 +346,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path, monkeypatch):
 
 
 def test_a_batch_has_its_number_whatever_its_minibatches(digits, tmp_path, monkeypatch):
-    objective = methods.load("consistency")
-    loss, calls = objective.loss, []
-
-    def poisoned(self, model, images, labels, smoothing, weight):
-        calls.append(smoothing.epoch)
-        terms = loss(self, model, images, labels, smoothing, weight)
-        if len(calls) == 6:  # the second step of the third batch
-            terms.classification.data.fill_(float("nan"))
-        return terms
-
-    monkeypatch.setattr(objective, "loss", poisoned)
+    poison(monkeypatch, "consistency", 6)  # the second step of the third batch
     with pytest.raises(UserError, match="nan in epoch 1, batch 3"):
         train.train(point("consistency", 2.0, epochs=1), digits, tmp_path, CPU)
 
