@@ -44,7 +44,13 @@ class Point:
                 f"batch_size {self.training.batch_size} cannot be cut into the method's "
                 f"{self.parameters.minibatches} minibatches; raise training.batch_size"
             )
-        taken = datasets.describe(self.dataset).augmentations
+        data = datasets.describe(self.dataset)
+        if data.train_images < self.parameters.minibatches:
+            raise UserError(
+                f"the {data.train_images} training images of {self.dataset} cannot be cut into the "
+                f"method's {self.parameters.minibatches} minibatches; lower its m"
+            )
+        taken = data.augmentations
         if self.training.augment not in taken:
             raise UserError(
                 f"{self.dataset} does not take augment {self.training.augment}, only "

@@ -37,7 +37,7 @@ class Training(Section):
     batch_size: int = Field(256, ge=1)
     """Different images drawn at once; methods with m > 1 noises cut them into m minibatches."""
 
-    lr: float = Field(0.01, gt=0)
+    lr: float = Field(0.01, gt=0, le=1e6)
     """Initial learning rate."""
 
     lr_step: int = Field(30, ge=1)
@@ -52,7 +52,7 @@ class Training(Section):
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD."""
 
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, le=1e6)
     """L2 penalty of SGD."""
 
     augment: Literal["none", "crop-flip", "resized-crop-flip"] = "none"

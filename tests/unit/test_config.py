@@ -274,8 +274,17 @@ def experiment(**changes):
         (experiment(certification={"subset": "0-360"}), "beyond the 360 test images"),
         (experiment(training={"epoch": 3}), "training.epoch: unknown key; did you mean 'epochs'?"),
         (experiment(training={"lr": float("nan")}), "training.lr: Input should be"),
+        (experiment(training={"lr": 1e300}), "training.lr: Input should be less than or equal to"),
+        (
+            experiment(training={"weight_decay": 1e300}),
+            "training.weight_decay: Input should be less than or equal to",
+        ),
         (experiment(name="A b"), "experiments[0].name"),
         (experiment(training={"batch_size": 1}), "cannot be cut into the method's 2 minibatches"),
+        (
+            entry(1, parameters={"m": 1438}, training={"batch_size": 1438}),
+            "the 1437 training images of digits cannot be cut into the method's 1438 minibatches",
+        ),
         (experiment(certification={"mode": "radius", "radius": 1}), "use it with smoothcert cert"),
         (experiment(certification={"mode": "radius"}), "needs radius, at which it decides"),
         (experiment(certification={"radius": 1}), "radius belongs to mode radius: choose that"),
