@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
         sys.exit(f"smoothcert {options.command}: {error}")
+    except OSError as error:  # no permission, a full disk, a file server that is gone
+        place = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"smoothcert {options.command}: {place}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -57,13 +57,29 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises FileNotFoundError if there is none, and a UserError that names it if the system cannot
+    read it: such a file is not damaged and must not be deleted.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
 def read_json(path: Path) -> Any:
     """Return the parsed JSON file, or raise a UserError that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    try:
+        return json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 

@@ -115,7 +115,7 @@ def _unfinished(run: Mapping[str, Any]) -> str | None:
 
 def _rows(table: Path) -> list[bytes]:
     """Return the whole rows of a table, if it is there; a killed job may have left a torn one."""
-    return table.read_bytes().split(b"\n")[1:-1] if table.exists() else []
+    return files.read_bytes(table).split(b"\n")[1:-1] if table.exists() else []
 
 
 def _error(log: Path) -> str:

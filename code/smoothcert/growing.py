@@ -75,7 +75,7 @@ class GrowingTable:
     def finish(self, **outcome: object) -> None:
         """Write the table, sorted by image, and its description, with ``outcome`` added to it."""
         self._handle.close()
-        header, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        header, *rows = files.read_bytes(self.path).decode().splitlines(keepends=True)
         rows.sort(key=lambda row: int(row.split("\t", 1)[0]))  # not always written in that order
         table, about = (self._folder / f"{self._name}.{suffix}" for suffix in ("tsv", "json"))
         # An old table must not stand beside the new description if this is the last we do.
@@ -118,7 +118,7 @@ class GrowingTable:
 
 def whole_lines(table: Path) -> bytes:
     """Return what a table holds without a torn last line, as a kill or a full disk may leave it."""
-    content = table.read_bytes()
+    content = files.read_bytes(table)
     return content[: content.rfind(b"\n") + 1]
 
 

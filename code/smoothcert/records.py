@@ -208,11 +208,12 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
 def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
     """Return the rows of a table; of an ``unfinished`` one, the last may be torn."""
     try:
-        source = io.BytesIO(growing.whole_lines(path)) if unfinished else path
-        table = pd.read_csv(source, sep="\t", dtype={"time": str})
+        content = growing.whole_lines(path) if unfinished else files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {AGAIN}") from error
-    except (OSError, ValueError) as error:
+    try:
+        table = pd.read_csv(io.BytesIO(content), sep="\t", dtype={"time": str})
+    except ValueError as error:
         reason = str(error).splitlines()[0]
         remedy = f"delete it and {AGAIN}" if ".tsv" in path.suffixes else "name a .tsv, or a folder"
         raise UserError(f"{path} cannot be read as a table ({reason}); {remedy}") from error

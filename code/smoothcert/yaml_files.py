@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from smoothcert import files
 from smoothcert.errors import UserError
 
 
@@ -32,11 +33,12 @@ def load(path: Path, first: str) -> dict[str, Any]:
     holds a key twice.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
-            content = yaml.load(stream, _Loader)  # noqa: S506, safe like its base
+        text = files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    try:
+        content = yaml.load(text.decode(), _Loader)  # noqa: S506, safe like its base
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a mapping of keys; start it with {first}:")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -68,17 +69,30 @@ def test_a_method_that_is_misplaced(line, message, capsys):
     assert told.count("\n") == 1
 
 
-def test_a_reader_that_has_gone_is_no_error(tmp_path):
+def compare_into(stdout, folder):
+    """Compare a table with itself, with the output going to ``stdout``."""
     name = "certificates.tsv"
-    (tmp_path / name).write_text(
+    (folder / name).write_text(
         "idx\tlabel\tpredict\tradius\tcorrect\ttime\n1\t2\t2\t0.5\t1\t0\n3\t4\t4\t0.5\t1\t0\n"
     )
     command = [sys.executable, "-m", "smoothcert", "compare", name, name]
+    return subprocess.run(command, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    found = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+    found = compare_into(writer, tmp_path)
     os.close(writer)
     assert found.stderr == ""
+
+
+def test_output_that_cannot_be_written_is_one_line(tmp_path):
+    """Linux offers /dev/full to play a full disk."""
+    with Path("/dev/full").open("w") as full:
+        found = compare_into(full, tmp_path)
+    assert found.returncode == 1
+    assert found.stderr == "smoothcert compare: No space left on device\n"
 
 
 @pytest.mark.parametrize("name", ["lr", "sigma", "threads"])

@@ -256,7 +256,7 @@ class TestTrainingImage:
     def test_loss_and_run_have_no_say(self, tmp_path, monkeypatch):
         """Neither a rate that no loss survives nor files that are not there stop it."""
         monkeypatch.chdir(tmp_path)
-        one = point(lr=1e30, epochs=50, init_from="none.pt", extra_images="none.npz")
+        one = point(lr=1e6, epochs=50, init_from="none.pt", extra_images="none.npz")
         stopwatch.training_image(stopwatch.representative(one), CPU)
         assert list(tmp_path.iterdir()) == []
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic import write_experiment
 
-from smoothcert import files, growing, records
+from smoothcert import files, growing, records, yaml_files
 from smoothcert.analysis import metrics
 from smoothcert.analysis.summary import summarize
 from smoothcert.errors import UserError
@@ -83,6 +83,22 @@ def test_a_file_that_is_no_table_is_not_to_be_deleted(tmp_path):
         UserError, match=r"model\.pt cannot be read as a table .*; name a \.tsv, or"
     ):
         records.read_table(path, images=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("certificates.tsv", lambda path: records.read_table(path, images=1)),
+        ("certificates.json", files.read_json),
+        ("config.yaml", lambda path: yaml_files.load(path, "experiments")),
+    ],
+)
+def test_what_the_system_cannot_read_is_not_called_damaged(tmp_path, name, read):
+    """A file server that fails must not have anybody delete certificates."""
+    path = tmp_path / name
+    path.symlink_to("/proc/self/mem")  # its first byte is not mapped
+    with pytest.raises(UserError, match=rf"^cannot read .*{name}: Input/output error$"):
+        read(path)
 
 
 def test_attacks_are_not_taken_for_lost_certificates(tmp_path):

@@ -173,7 +173,7 @@ def test_counts_verdicts_and_claims(verdicts, tmp_path):
 
 def test_verdicts_of_another_form_are_refused(verdicts, tmp_path):
     verdicts[1].write_text("verdict\nsupported\n")
-    with pytest.raises(UserError, match=r"claims\.csv cannot be read; write the tables first"):
+    with pytest.raises(UserError, match=r"claims\.csv is damaged; write the tables anew"):
         write(output=tmp_path / "index.html")
 
 
@@ -387,9 +387,9 @@ def test_one_method_has_nothing_to_be_compared_with(tmp_path):
 def test_missing_parts_are_named(tmp_path):
     output = tmp_path / "index.html"
     manifest = FOLDER / "experiment.json"
-    with pytest.raises(UserError, match=r"absent/verdicts\.html; write the tables first"):
+    with pytest.raises(UserError, match=r"absent/verdicts\.html does not exist; write the"):
         write_report(manifest, Path("absent"), FOLDER / "figures", output)
-    with pytest.raises(UserError, match=r"absent/certified_accuracy\.svg; draw the figures first"):
+    with pytest.raises(UserError, match=r"absent/certified_accuracy\.svg does not exist; draw"):
         write_report(manifest, FOLDER / "tables", Path("absent"), output)
     assert not output.exists()
 

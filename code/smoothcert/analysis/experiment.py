@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -300,10 +301,12 @@ def read_training(folder: Path) -> pd.DataFrame:
 
 def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t")
+        content = files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {remedy}") from error
-    except (OSError, ValueError) as error:
+    try:
+        table = pd.read_csv(io.BytesIO(content), sep="\t")
+    except ValueError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a table: {reason}; {remedy}") from error
     missing = [name for name in columns if name not in table]
@@ -322,9 +325,10 @@ def _refuse_other(path: Path, remedy: str, **expected: dict[str, Any]) -> dict[s
 
 
 def _peak_memory(benchmark: Path) -> float:
+    content = files.read_bytes(benchmark)
     try:
-        return float(pd.read_csv(benchmark, sep="\t")["max_rss"].max())
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return float(pd.read_csv(io.BytesIO(content), sep="\t")["max_rss"].max())
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{benchmark} is not a benchmark of Snakemake's; delete it") from error
 
 

@@ -24,9 +24,9 @@ def read_fragment(page: Path) -> str:
     Raises UserError if the page is missing or another one.
     """
     try:
-        text = page.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {page}; write the tables first") from error
+        text = files.read_bytes(page).decode(errors="replace")
+    except FileNotFoundError as error:
+        raise UserError(f"{page} does not exist; write the tables first") from error
     start, end = text.find("<figure"), text.rfind("</figure>")
     if start < 0 or end < 0:
         raise UserError(f"{page} is not a table of this program; write the tables anew")

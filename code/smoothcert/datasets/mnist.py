@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from smoothcert import files
 from smoothcert.datasets.base import Description, InMemory
 from smoothcert.errors import UserError
 
@@ -57,10 +58,7 @@ def _refuse_altered(folder: Path) -> None:
         path = folder / name
         if not path.exists():
             continue
-        try:
-            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        found = hashlib.md5(files.read_bytes(path), usedforsecurity=False).hexdigest()
         if found != expected:
             raise UserError(
                 f"{path} is not the original file (its MD5 is {found}, not {expected}); "

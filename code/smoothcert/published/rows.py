@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from smoothcert import files
 from smoothcert.errors import UserError, suggestion
 from smoothcert.published.number import METRICS, SHARES, Number
 from smoothcert.published.told import ELSEWHERE, SELECTION, misfit
@@ -47,10 +49,10 @@ def read(folder: Path, source: str) -> tuple[Number, ...]:
     """
     path = folder / f"{source}.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            return tuple(_entries(path, csv.DictReader(handle)))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        text = io.StringIO(files.read_bytes(path).decode(), newline="")
+        return tuple(_entries(path, csv.DictReader(text)))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
 

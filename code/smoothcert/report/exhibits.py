@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from smoothcert import files
 from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
@@ -82,19 +84,23 @@ def read_numbers(path: Path, *columns: str) -> pd.DataFrame:
     Raises UserError if it is missing or damaged, or lacks one of ``columns``.
     """
     try:
-        table = pd.read_csv(path)
+        content = files.read_bytes(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; write the tables first") from error
+    try:
+        table = pd.read_csv(io.BytesIO(content))
         table[list(columns)]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read; write the tables first") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged; write the tables anew") from error
     return table
 
 
 def _inline(path: Path, name: str) -> str:
     """Return a drawn SVG to stand in the page: in its colours and with ids of its own."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}; draw the figures first") from error
+        text = files.read_bytes(path).decode(errors="replace")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; draw the figures first") from error
     if "<svg" not in text:
         raise UserError(f"{path} is not an SVG; draw the figures anew")
     text = text[text.index("<svg") :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import ClassVar
 import pandas as pd
 import torch
 
-from smoothcert import growing
+from smoothcert import files, growing
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset
 from smoothcert.device import describe
@@ -129,8 +130,9 @@ class Answers(ABC):
 
     def _written(self, table: Path) -> pd.DataFrame:
         """Return the rows that an unfinished table holds, or raise UserError."""
+        content = files.read_bytes(table)
         try:
-            rows = pd.read_csv(table, sep="\t")
+            rows = pd.read_csv(io.BytesIO(content), sep="\t")
             sound = (rows.groupby("idx").size() == self.per_image).all()
         except ValueError:
             sound = False
@@ -140,8 +142,9 @@ class Answers(ABC):
 
     def _fault(self, table: Path, indices: range) -> str | None:
         """Return why a finished table cannot be used, if so."""
+        content = files.read_bytes(table)
         try:
-            rows = pd.read_csv(table, sep="\t", usecols=list(self.columns))
+            rows = pd.read_csv(io.BytesIO(content), sep="\t", usecols=list(self.columns))
         except ValueError as error:
             return str(error).splitlines()[0]
         whole = rows["idx"].tolist() == [i for i in indices for _ in range(self.per_image)]
