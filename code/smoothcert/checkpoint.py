@@ -14,11 +14,10 @@ import torch
 
 from smoothcert import files, models
 from smoothcert.datasets import Dataset
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.models.classifier import Classifier
 from smoothcert.point import Point
 from smoothcert.run_files import MODEL
-from smoothcert.settings import reason
 
 FORMAT = "smoothcert-model-1"
 

@@ -24,6 +24,7 @@ from smoothcert.options import (
     finite,
     read_section,
 )
+from smoothcert.published import logs
 from smoothcert.settings import Training
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.settings import Attack, Prediction
@@ -78,7 +79,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("dataset", choices=[*datasets.names(), "published-logs"])
+    command.add_argument("dataset", choices=[*datasets.names(), logs.NAME])
     add_data_dir(command)
     add_output(command, "JSON file with the data set's sizes and checksum")
 
@@ -86,10 +87,8 @@ def _data_options(command: argparse.ArgumentParser) -> None:
 def _data(options: argparse.Namespace) -> None:
     from smoothcert import files
 
-    if options.dataset == "published-logs":
-        from smoothcert.analysis import published_logs
-
-        files.write_json(options.output, published_logs.fetch(options.data_dir))
+    if options.dataset == logs.NAME:
+        files.write_json(options.output, logs.fetch(options.data_dir))
         return
     data = datasets.load(options.dataset, options.data_dir)
     record = {
@@ -309,17 +308,14 @@ def _summarize(options: argparse.Namespace) -> None:
 
 def _import_logs_options(command: argparse.ArgumentParser) -> None:
     add_experiment(command)
-    add_data_dir(
-        command, "holds published-logs, unless SMOOTHCERT_REFERENCE_LOGS names another folder"
-    )
+    add_data_dir(command, f"holds {logs.NAME}, unless {logs.VARIABLE} names another folder")
     add_output(command, "JSON file that names the logs")
 
 
 def _import_logs(options: argparse.Namespace) -> None:
-    from smoothcert.analysis import published_logs
+    from smoothcert.analysis.import_logs import import_logs
 
-    logs = published_logs.folder(options.data_dir)
-    published_logs.import_logs(options.experiment, logs, options.output)
+    import_logs(options.experiment, logs.folder(options.data_dir), options.output)
 
 
 def _tables_options(command: argparse.ArgumentParser) -> None:

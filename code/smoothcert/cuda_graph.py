@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 
 WARM_UP = 4
 """Steps of a kind that come before it is recorded: libraries set themselves up in them."""
@@ -90,7 +90,7 @@ class _Recording:
                 "a training step waits for the GPU and cannot be recorded: a method's loss must "
                 "neither ask for values, as item(), tolist() or an if on a tensor do, nor bring "
                 "numbers to the GPU, as torch.tensor or torch.where with a number do "
-                f"({str(first).splitlines()[0]})"
+                f"({reason(first)})"
             ) from error
         # Recording leaves a write of the generator's offset on its stream, which replays set anew.
         torch.cuda.current_stream(images.device).wait_stream(_stream(images.device))

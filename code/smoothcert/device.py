@@ -13,7 +13,7 @@ from typing import IO
 import torch
 
 from smoothcert import gpus
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.progress import say
 
 _held: list[IO[str]] = []
@@ -93,7 +93,7 @@ def _refuse_unusable(device: torch.device) -> None:
     except RuntimeError as error:
         raise UserError(
             f"torch {torch.__version__} cannot compute on {device}, {name(device)} "
-            f"({str(error).splitlines()[0]}); choose another GPU by CUDA_VISIBLE_DEVICES, another "
+            f"({reason(error)}); choose another GPU by CUDA_VISIBLE_DEVICES, another "
             "torch, or --device cpu"
         ) from error
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import ModuleType
 
-from smoothcert.errors import UserError, suggestion
-from smoothcert.settings import reason
+from smoothcert.errors import UserError, reason, suggestion
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from smoothcert import files, growing
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import say
 from smoothcert.run_files import ATTACKED, CERTIFICATES, CERTIFICATES_DESCRIPTION
@@ -214,9 +214,8 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(content), sep="\t", dtype={"time": str})
     except ValueError as error:
-        reason = str(error).splitlines()[0]
         remedy = f"delete it and {AGAIN}" if ".tsv" in path.suffixes else "name a .tsv, or a folder"
-        raise UserError(f"{path} cannot be read as a table ({reason}); {remedy}") from error
+        raise UserError(f"{path} cannot be read as a table ({reason(error)}); {remedy}") from error
     missing = [name for name in PUBLISHED_COLUMNS if name not in table]
     if missing:
         raise UserError(
@@ -236,6 +235,6 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
     except (ValueError, TypeError, AttributeError) as error:
         known = [name for name in COLUMNS if name in table]
         (torn,) = table[known].isna().any(axis=1).to_numpy().nonzero()
-        where = f"line {torn[0] + 2}" if len(torn) else str(error).splitlines()[0]
+        where = f"line {torn[0] + 2}" if len(torn) else reason(error)
         raise UserError(f"{path} has a damaged row ({where}); delete it and {AGAIN}") from error
     return table

@@ -12,6 +12,7 @@ from smoothcert import datasets, published
 from smoothcert.config import Config, Entry, Experiment
 from smoothcert.errors import UserError, suggestion
 from smoothcert.point import Point
+from smoothcert.published import logs
 from smoothcert.run_files import MODEL
 from smoothcert.smoothing.settings import Attack
 
@@ -220,7 +221,7 @@ def _model(point: Point) -> str:
 def _listed(experiment: Experiment, attack: Attack | None, run: Run) -> dict[str, Any]:
     """Return what a manifest says of a run."""
     # Imported logs lie beside the trained runs.
-    below = f"published-logs/{experiment.name}/" if run.log else ""
+    below = f"{logs.NAME}/{experiment.name}/" if run.log else ""
     folder = f"{RESULTS}/{below}{run.point.folder}"
     return {
         "label": run.label,

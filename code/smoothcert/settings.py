@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -96,15 +96,3 @@ class Training(Section):
         """
         finished = max(epoch - 1, 0) if self.lr_convention == "jeong" else epoch
         return self.lr * self.lr_gamma ** (finished // self.lr_step)
-
-
-def reason(error: Exception) -> str:
-    """Return why a file is refused, as one line: of pydantic's error, the key and its fault."""
-    if not isinstance(error, ValidationError):
-        return (str(error) or type(error).__name__).splitlines()[0]
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"{place}: unknown key"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

@@ -20,7 +20,7 @@ from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, is_out_of_memory
 from smoothcert.errors import UserError
 from smoothcert.methods.base import Method, Smoothing, Terms
-from smoothcert.models.classifier import Classifier, has_logits
+from smoothcert.models.classifier import Classifier, logits_are_finite
 from smoothcert.point import Point
 from smoothcert.progress import Progress, say
 from smoothcert.provenance import provenance
@@ -225,7 +225,7 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     _refuse_no_share(log[:, 2], point.method)
-    if not has_logits(state.classifier, device):  # the last step's weights have no loss yet
+    if not logits_are_finite(state.classifier.eval()):  # the last step's weights have no loss yet
         raise UserError(
             f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
             f"{_kept(epoch)}"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from smoothcert import config_files, files, runs
-from smoothcert.analysis import experiment, judgement, published_logs
+from smoothcert.analysis import experiment, import_logs, judgement
 
 PRESET = Path(__file__).parents[2] / "config" / "presets" / "mnist-from-logs.yaml"
 
@@ -22,7 +22,7 @@ def verdicts(tmp_path, monkeypatch):
     files.write_json(manifest, runs.manifest(settings, settings.experiments[0]))
 
     def judge(logs):
-        published_logs.import_logs(manifest, logs, tmp_path / "logs.json")
+        import_logs.import_logs(manifest, logs, tmp_path / "logs.json")
         judged = judgement.judge(experiment.load(manifest))
         return {
             (one.target.label, one.target.sigma): one

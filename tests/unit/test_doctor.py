@@ -150,7 +150,7 @@ class TestExperiments:
 
     def test_experiments_with_published_logs(self, tmp_path, monkeypatch):
         """Logs compare on any subset, and need no data set but the logs."""
-        monkeypatch.delenv(configuration.published_logs.VARIABLE, raising=False)
+        monkeypatch.delenv(configuration.logs.VARIABLE, raising=False)
         log = {"method": "gaussian", "logs": "mnist/gaussian/noise_{sigma}_*.tsv"}
         changes = {"methods": [{"method": "stability", "lambda": 2}, log]}
         assert on_experiment(configuration.comparability, {"subset": "every-20"}, **changes) == []

@@ -190,3 +190,27 @@ def test_a_network_must_answer_with_a_logit_for_each_class(monkeypatch, returned
     monkeypatch.delattr(f"{module}.Network")
     with pytest.raises(UserError, match=r"convnet8\.py: no class Network"):
         build("convnet8", "digits")
+
+
+class _Gated(torch.nn.Module):
+    """Its layers stand in another order than they are used in; ``after`` comes last."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.fc = torch.nn.Linear(64, 10)
+        self.gate = torch.nn.Linear(64, 64)
+        self.after = after
+
+    def forward(self, images):
+        hidden = images.flatten(1)
+        return self.after(self.fc(hidden * self.gate(hidden).sigmoid()))
+
+
+def test_the_head_is_the_layer_that_gives_the_logits(monkeypatch):
+    """Not the one that stands last."""
+    module = "smoothcert.models.convnet8"
+    monkeypatch.setattr(f"{module}.Network", lambda *given: _Gated(torch.nn.Identity()))
+    assert build("convnet8", "digits").head == "fc"
+    monkeypatch.setattr(f"{module}.Network", lambda *given: _Gated(torch.nn.BatchNorm1d(10)))
+    with pytest.raises(UserError, match=r"convnet8\.py: Network must return what a torch\.nn\.Lin"):
+        build("convnet8", "digits")

@@ -187,6 +187,18 @@ def test_batch_is_halved_where_memory_runs_out(error, device, monkeypatch, capsy
     assert (counts - expected).abs().sum() <= 2  # the noise is the same, rounding may differ
 
 
+def test_openvino_has_one_batch(monkeypatch):
+    sampler = Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"))
+
+    def scarce(*given):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(sampler._backend, "votes", scarce)
+    with pytest.raises(UserError, match="out of memory on cpu with batches of 100 noisy copies;"):
+        sampler.counts(torch.rand(1, 1, 28, 28), [0], "estimate", N)
+    assert sampler.batch == 100
+
+
 @pytest.mark.parametrize("error", SCARCE)
 def test_memory_that_never_suffices_is_an_error(error, monkeypatch):
     sampler = Sampler(classifier("lenet"), SIGMA, SEED, torch.device("cpu"), "fp32", "torch")

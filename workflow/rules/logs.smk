@@ -11,7 +11,7 @@ rule published_logs:
     conda:
         "../../environment.yml"
     params:
-        code=fingerprint.of_stage("analysis.published_logs"),
+        code=fingerprint.of_stage("published.logs"),
         data_dir=data_dir,
     message:
         "Data set published-logs"
@@ -33,7 +33,7 @@ rule import_logs:
     conda:
         "../../environment.yml"
     params:
-        code=fingerprint.of_stage("analysis.published_logs"),
+        code=fingerprint.of_stage("analysis.import_logs"),
         data_dir=data_dir,
     message:
         "Import logs of {wildcards.experiment}"

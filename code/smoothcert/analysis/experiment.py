@@ -15,7 +15,7 @@ import pandas as pd
 from smoothcert import datasets, files, records
 from smoothcert.analysis.manifest import Manifest, swept
 from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.point import Point
 from smoothcert.published.number import Number
 from smoothcert.run_files import (
@@ -25,7 +25,6 @@ from smoothcert.run_files import (
     CERTIFICATES_DESCRIPTION,
     TRAINING_LOG,
 )
-from smoothcert.settings import reason
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import Protocol
 from smoothcert.smoothing.settings import Attack
@@ -307,8 +306,7 @@ def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(content), sep="\t")
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a table: {reason}; {remedy}") from error
+        raise UserError(f"{path} cannot be read as a table: {reason(error)}; {remedy}") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smoothcert.datasets.base import Description, InMemory
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 
 DESCRIPTION = Description(
     title="CIFAR-10",
@@ -34,10 +34,9 @@ def load(data_dir: Path) -> InMemory:
             CIFAR10(str(data_dir), train=split, download=True) for split in (True, False)
         )
     except Exception as error:  # torchvision raises many kinds, down to a bare RuntimeError
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"CIFAR-10 is not complete in {data_dir / 'cifar-10-batches-py'} and could not be "
-            f"downloaded there ({reason}); set data_dir to the folder that holds it"
+            f"downloaded there ({reason(error)}); set data_dir to the folder that holds it"
         ) from error
 
     def images(split: CIFAR10) -> torch.Tensor:

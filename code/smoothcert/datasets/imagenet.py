@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothcert.datasets.base import Dataset, Description
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 
 if TYPE_CHECKING:
     import torch
@@ -186,9 +186,9 @@ class _Split:
             with Image.open(path) as image:
                 colours = image.convert("RGB")
         except Exception as error:  # Pillow raises many kinds
-            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"{path} cannot be read as an image ({reason}); take it from the archive again"
+                f"{path} cannot be read as an image ({reason(error)}); take it from the "
+                "archive again"
             ) from error
         return transform(colours)
 
@@ -239,10 +239,9 @@ def _decoded(batches: Iterable[Tensor | UserError]) -> Iterator[Tensor]:
                 raise images
             yield images
     except RuntimeError as error:  # a worker died
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"a process that decodes images ended ({reason}); give the job more memory, shared "
-            "memory (/dev/shm) included, or fewer threads"
+            f"a process that decodes images ended ({reason(error)}); give the job more memory, "
+            "shared memory (/dev/shm) included, or fewer threads"
         ) from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smoothcert import files
 from smoothcert.datasets.base import Description, InMemory
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 
 DESCRIPTION = Description(
     title="MNIST",
@@ -42,9 +42,8 @@ def load(data_dir: Path) -> InMemory:
     try:
         train, test = (MNIST(str(data_dir), train=split, download=True) for split in (True, False))
     except Exception as error:  # torchvision raises many kinds, down to a bare RuntimeError
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"MNIST is not in {folder} and could not be downloaded there ({reason}); "
+            f"MNIST is not in {folder} and could not be downloaded there ({reason(error)}); "
             "set data_dir to the folder that holds MNIST/raw"
         ) from error
     _refuse_altered(folder)

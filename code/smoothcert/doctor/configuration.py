@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smoothcert import config_files, cost, datasets, published, runs
-from smoothcert.analysis import claims, published_logs
+from smoothcert.analysis import claims
 from smoothcert.config import Config, Experiment
 from smoothcert.doctor.data_files import IMAGE_FOLDERS, missing
 from smoothcert.doctor.findings import Finding, Findings
 from smoothcert.doctor.machine import Machine
 from smoothcert.errors import UserError
+from smoothcert.published import logs
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.bounds import largest_radius
 from smoothcert.smoothing.protocol import Protocol
@@ -281,13 +282,13 @@ def downloads(settings: Config, machine: Machine) -> Findings:
         yield from missing(name, data_dir, "data_dir")
     if not _names(settings, _has_logs):
         return
-    if fault := published_logs.misnamed():
+    if fault := logs.misnamed():
         yield Finding("error", fault)
-    elif not (folder := published_logs.folder(data_dir)).is_dir():
+    elif not (folder := logs.folder(data_dir)).is_dir():
         yield Finding(
             "note",
             f"the published logs are not in {folder} and will be downloaded; without a network, "
-            f"set {published_logs.VARIABLE} to a folder that holds them",
+            f"set {logs.VARIABLE} to a folder that holds them",
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.extensions import Extensions
-from smoothcert.settings import reason
 
 if TYPE_CHECKING:
     from smoothcert.datasets import Description
@@ -74,8 +74,8 @@ def refuse_other_size(arch: str, size: int) -> None:
 def build(specification: Specification) -> Classifier:
     """Return a classifier with fresh weights, drawn from torch's global generator.
 
-    Raises UserError if the architecture is unknown, does not take such images or does not answer
-    with a logit for each class.
+    Raises UserError if the architecture is unknown, does not take such images, does not answer
+    with a logit for each class, or takes its logits from elsewhere than a linear layer.
     """
     import torch
 
@@ -88,6 +88,16 @@ def build(specification: Specification) -> Classifier:
     if not isinstance(network, torch.nn.Module):
         raise UserError(f"{module.__file__}: Network must be a torch.nn.Module")
     grey = torch.full((1, specification.channels, specification.size, specification.size), 0.5)
+    outputs: dict[str, torch.Tensor] = {}
+
+    def noting(name: str) -> Callable[..., None]:
+        return lambda layer, inputs, output: outputs.update({name: output})
+
+    hooks = [
+        part.register_forward_hook(noting(name))
+        for name, part in network.named_modules()
+        if isinstance(part, torch.nn.Linear)
+    ]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = network.eval()(grey)
@@ -96,6 +106,9 @@ def build(specification: Specification) -> Classifier:
             f"{module.__file__}: Network fails on an image {tuple(grey.shape)} "
             f"({type(error).__name__}: {reason(error)})"
         ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
     expected = 1, specification.classes
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -103,7 +116,13 @@ def build(specification: Specification) -> Classifier:
             f"{module.__file__}: Network must return a logit for each class, a tensor {expected} "
             f"for one image, not {found}"
         )
-    return Classifier(network.train(), specification)
+    heads = [name for name, output in outputs.items() if output is logits]
+    if not heads:
+        raise UserError(
+            f"{module.__file__}: Network must return what a torch.nn.Linear gives, as it is; "
+            "certification in bf16 and init_head: new treat that layer apart"
+        )
+    return Classifier(network.train(), specification, heads[-1])
 
 
 def _fault(module: ModuleType) -> str | None:

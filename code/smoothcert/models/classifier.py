@@ -18,18 +18,14 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, specification: Specification):
+    def __init__(self, network: nn.Module, specification: Specification, head: str):
         super().__init__()
         self.specification = specification
         self.network = network
+        self.head = head
+        """Name of the network's linear layer that gives the logits."""
         self.register_buffer("mean", torch.tensor(specification.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(specification.std).view(1, -1, 1, 1))
-
-    @property
-    def head(self) -> str:
-        """Return the name of the network's last linear layer, which gives the logits."""
-        parts = self.network.named_modules()
-        return [name for name, part in parts if isinstance(part, nn.Linear)][-1]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, classes), in float32 whatever the precision of the network."""
@@ -37,11 +33,11 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def has_logits(classifier: Classifier, device: torch.device) -> bool:
+def logits_are_finite(classifier: Classifier) -> bool:
     """Return whether the logits of a grey image are finite; an argmax of NaN is a class too.
 
-    The classifier moves to the ``device`` and to eval mode.
+    The classifier should be in eval mode: in train mode, the image counts in running statistics.
     """
     one = classifier.specification
-    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=device)
-    return bool(classifier.to(device).eval()(grey).isfinite().all())
+    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=classifier.mean.device)
+    return bool(classifier(grey).isfinite().all())

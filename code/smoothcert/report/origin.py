@@ -11,6 +11,7 @@ from typing import Any
 
 from smoothcert import commands
 from smoothcert.analysis.experiment import Experiment, Run
+from smoothcert.published import logs
 from smoothcert.report.exhibits import Exhibit
 from smoothcert.run_files import (
     ATTACKED,
@@ -107,7 +108,7 @@ def run_commands(run: Run) -> list[str]:
 
 def import_command(experiment: Experiment, manifest: Path) -> str:
     """Return the command that takes over the published logs among the runs."""
-    record = Path("results", "published-logs", f"{experiment.name}.json")
+    record = Path("results", logs.NAME, f"{experiment.name}.json")
     return command("import-logs", manifest, "--output", record)
 
 

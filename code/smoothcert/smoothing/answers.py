@@ -17,7 +17,7 @@ from smoothcert import files, growing
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset
 from smoothcert.device import describe
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import Progress, say
 from smoothcert.smoothing import evaluation
@@ -146,7 +146,7 @@ class Answers(ABC):
         try:
             rows = pd.read_csv(io.BytesIO(content), sep="\t", usecols=list(self.columns))
         except ValueError as error:
-            return str(error).splitlines()[0]
+            return reason(error)
         whole = rows["idx"].tolist() == [i for i in indices for _ in range(self.per_image)]
         if whole and not rows.isna().any(axis=None):
             return None

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from smoothcert.device import is_out_of_memory
-from smoothcert.errors import UserError
+from smoothcert.errors import UserError, reason
 from smoothcert.models.classifier import Classifier
 from smoothcert.smoothing import cpu, noise, protocol
 
@@ -51,6 +51,9 @@ class Backend(Protocol):
         ``image`` is (C, H, W) float32 in [0, 1]; 1 <= ``wanted`` <= chunk. If a batch is too large
         for the device, raises a RuntimeError that ``device.is_out_of_memory`` knows.
         """
+
+    def halve_batch(self) -> None:
+        """Halve the batch, or raise UserError if it cannot be smaller."""
 
 
 def build(
@@ -116,7 +119,7 @@ class OpenVino:
         except Exception as error:
             raise UserError(
                 f"OpenVINO cannot compile arch {specification.arch} in {self.precision} "
-                f"({_first_line(error)}); use backend torch"
+                f"({reason(error)}); use backend torch"
             ) from error
         self._idle = SimpleQueue()
         for _ in range(self.streams):
@@ -137,6 +140,13 @@ class OpenVino:
             return torch.from_numpy(request.get_output_tensor().data[:wanted].argmax(1))
         finally:
             self._idle.put((request, noisy))
+
+    def halve_batch(self) -> None:
+        """Raise UserError: the network is compiled for this one batch."""
+        raise UserError(
+            f"out of memory on {self.device} with batches of {self.batch} noisy copies; give the "
+            "job more memory or fewer threads"
+        )
 
 
 class Torch:
@@ -189,7 +199,7 @@ class Torch:
         except torch._dynamo.exc.ShortenTraceback as error:
             if is_out_of_memory(error):
                 raise
-            reason = _first_line(getattr(error, "inner_exception", error))
+            cause = reason(getattr(error, "inner_exception", error))
             # Triton found no compiler, or called it in vain, as where a header is missing.
             if "C compiler" in str(error) or "CalledProcessError" in str(error):
                 advice = (
@@ -199,8 +209,19 @@ class Torch:
             else:
                 advice = "choose another device"
             raise UserError(
-                f"torch cannot compile the classifier for {self.device} ({reason}); {advice}"
+                f"torch cannot compile the classifier for {self.device} ({cause}); {advice}"
             ) from error
+
+    def halve_batch(self) -> None:
+        """Halve the batch, or raise UserError if it is a single noisy copy."""
+        if self.batch == 1:
+            raise UserError(
+                f"out of memory on {self.device} with one noisy copy a batch; choose another device"
+            )
+        torch.cuda.empty_cache()
+        # A process compiles a function eight times at most, and runs it uncompiled after that.
+        torch.compiler.reset()
+        self.batch //= 2
 
     def _uncompiled(self, draws: Tensor, image: Tensor) -> Tensor:
         noisy = draws * self._sigma + image
@@ -261,7 +282,3 @@ def _resolve(precision: protocol.Precision, native: bool, where: str) -> Literal
     if precision == "bf16" and not native:
         raise UserError(f"{where} does not compute in bf16; use precision fp32 or auto")
     return precision
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

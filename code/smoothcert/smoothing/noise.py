@@ -26,7 +26,7 @@ def draw(shape: tuple[int, int, int, int], seed: int, device: torch.device) -> T
         noise = np.empty(shape, np.float32)
         fill(noise, seed)
         return torch.from_numpy(noise).contiguous(memory_format=torch.channels_last)
-    # Philox with a 64-bit key and 32-bit uniforms: tails to 6.66 standard deviations.
+    # Philox with a 64-bit key and 32-bit uniforms: tails to 6.7 standard deviations.
     generator = torch.Generator(device).manual_seed(seed)
     noise = torch.randn((batch, height, width, channels), generator=generator, device=device)
     return noise.permute(0, 3, 1, 2)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from smoothcert import files
-from smoothcert.errors import UserError
-from smoothcert.settings import Section, reason
+from smoothcert.errors import UserError, reason
+from smoothcert.settings import Section
 from smoothcert.smoothing.bounds import smallest_n
 
 ModeName = Literal["fixed", "evaluate", "staged", "radius"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from smoothcert.device import is_out_of_memory
 from smoothcert.errors import UserError
-from smoothcert.models.classifier import Classifier, has_logits
+from smoothcert.models.classifier import Classifier, logits_are_finite
 from smoothcert.progress import say
 from smoothcert.seeds import derive_seed
 from smoothcert.smoothing import backends
@@ -42,7 +42,7 @@ class Sampler:
         precision: Precision = "auto",
         backend: Backend = "auto",
     ):
-        if not has_logits(classifier, device):
+        if not logits_are_finite(classifier.to(device).eval()):
             raise UserError(
                 "the classifier's logits are not finite, so that it has no votes: its training "
                 "diverged; train again with a lower training.lr"
@@ -80,7 +80,7 @@ class Sampler:
         result is int64 (B, classes), on the host. Votes of different stages are independent
         draws. Where memory runs out, the batch is halved for good and all is counted anew.
 
-        Raises UserError if memory does not suffice for a single noisy copy.
+        Raises UserError if memory does not suffice for the smallest batch.
         """
         backend = self._backend
         images = images.to(backend.device)
@@ -90,15 +90,7 @@ class Sampler:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                if backend.batch == 1:
-                    raise UserError(
-                        f"out of memory on {backend.device} with one noisy copy a batch; "
-                        "choose another device"
-                    ) from error
-            torch.cuda.empty_cache()
-            # A process compiles a function eight times at most, and runs it uncompiled after that.
-            torch.compiler.reset()
-            backend.batch //= 2
+            backend.halve_batch()  # not above, where the error still holds what it was made of
             say(f"out of memory on {backend.device}: continuing with a batch of {backend.batch}")
 
     def _counts(self, images: Tensor, indices: Sequence[int], stage: str, n: int) -> Tensor:

@@ -1,13 +1,11 @@
 """Published logs: taken over as certificates, or refused in one line."""
 
-import io
-import tarfile
-
 import pandas as pd
 import pytest
 
-from smoothcert import cli, config_files, files, records, runs
-from smoothcert.analysis import experiment, measurement, metrics, published_logs
+from smoothcert import config_files, files, records, runs
+from smoothcert.analysis import experiment, measurement, metrics
+from smoothcert.analysis.import_logs import import_logs
 from smoothcert.errors import UserError
 from smoothcert.smoothing.bounds import certified_radius, lower_bound
 
@@ -70,7 +68,7 @@ def manifest(tmp_path, monkeypatch, subset="all", **entry):
 
 
 def imported(path, logs, tmp_path):
-    published_logs.import_logs(path, logs, tmp_path / "imported.json")
+    import_logs(path, logs, tmp_path / "imported.json")
     return experiment.load(path)
 
 
@@ -166,71 +164,6 @@ def test_sigma_is_a_number_however_it_is_written(tmp_path, monkeypatch, written)
     path = manifest(tmp_path, monkeypatch, sigmas=[0.5], seeds=[0])
     (run,) = imported(path, tmp_path / "logs", tmp_path).runs
     assert run.read_certificates()["radius"].max() == 1.91
-
-
-def archive(names):
-    """Return an archive of the authors' repository that holds ``names``."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as handle:
-        for name in names:
-            member = tarfile.TarInfo(f"smoothing-consistency-abc/data/certify/{name}")
-            member.size = len(name)
-            handle.addfile(member, io.BytesIO(name.encode()))
-    return content.getvalue()
-
-
-class TestFetch:
-    @pytest.fixture
-    def authors(self, monkeypatch):
-        """The authors' repository, at both commits."""
-        monkeypatch.delenv(published_logs.VARIABLE, raising=False)
-        lists = {
-            published_logs.RELEASED: [
-                "mnist/cohen/noise_0.25_919",
-                "mnist/stab/lbd_2/noise_0.5_1297",
-                "mnist/consistency/cohen/num_2/lbd_10.0/eta_0.5/noise_0.25_1",
-                "mnist/consistency/cohen/num_2/lbd_10.0/eta_0.5/noise_0.25_1_acc",
-                "mnist/consistency/cohen/num_2/lbd_5.0/eta_0.5/noise_0.50_5",
-                "mnist/consistency/cohen/num_2/lbd_5.0/eta_0.5/noise_1.00_0",
-                "mnist/consistency/cohen/num_2/lbd_20.0/eta_0.5/noise_1.00_0",
-            ],
-            published_logs.SUPERSEDED: [
-                "mnist/consistency/cohen/num_2/lbd_20.0/noise_0.25_746",
-                "mnist/cohen/noise_0.25_old",
-            ],
-        }
-        monkeypatch.setattr(published_logs, "_download", lambda commit: archive(lists[commit]))
-
-    def test_takes_the_published_runs_under_our_names(self, tmp_path, authors):
-        found = published_logs.fetch(tmp_path / "data")
-        assert sorted(found) == [
-            "mnist/consistency/noise_0.25_1.tsv",
-            "mnist/consistency/noise_0.50_5.tsv",
-            "mnist/consistency_first_form/noise_0.25_746.tsv",
-            "mnist/gaussian/noise_0.25_919.tsv",
-            "mnist/stability/noise_0.50_1297.tsv",
-        ]
-        kept = tmp_path / "data/published-logs/mnist/gaussian/noise_0.25_919.tsv"
-        assert kept.read_text() == "mnist/cohen/noise_0.25_919"
-
-    def test_what_is_there_is_not_fetched(self, tmp_path, monkeypatch, logs):
-        monkeypatch.setenv(published_logs.VARIABLE, str(logs))
-        monkeypatch.setattr(published_logs, "_download", None)
-        assert len(published_logs.fetch(tmp_path)) == 2
-        monkeypatch.setenv(published_logs.VARIABLE, str(tmp_path / "absent"))
-        with pytest.raises(UserError, match="SMOOTHCERT_REFERENCE_LOGS names"):
-            published_logs.fetch(tmp_path)
-
-    def test_without_a_network_one_line(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.delenv(published_logs.VARIABLE, raising=False)
-        monkeypatch.setattr(published_logs, "ARCHIVE", "http://127.0.0.1:9/{commit}")
-        output = str(tmp_path / "files.json")
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["data", "published-logs", f"--data-dir={tmp_path}", f"--output={output}"])
-        message = str(stop.value)
-        assert "could not be downloaded" in message
-        assert "\n" not in message
-        assert not (tmp_path / "published-logs").exists()
 
 
 def test_a_log_is_a_certificate_table(logs):
