@@ -73,6 +73,13 @@ AS_PUBLISHED = {
 }
 """Columns of runs on MNIST that were certified and trained as Jeong & Shin's."""
 
+PARAMETERS = {
+    "gaussian": {"lambda": 0.0},
+    "consistency": {"lambda": 20.0, "m": 2, "form": "first"},
+    "macer": {"lambda": 16.0, "k": 16, "gamma": 8.0, "beta": 16.0, "deferral": 31},
+}
+"""Columns of their methods' own settings in the author response, at sigma 0.5."""
+
 
 def write_experiment(folder: Path, **changes: Any) -> Path:
     """Write results and manifest of CONFIGURATION with ``changes`` into ``folder``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from synthetic import AS_PUBLISHED
+from synthetic import AS_PUBLISHED, PARAMETERS
 
 from smoothcert import records
 from smoothcert.analysis import claims, metrics
@@ -14,25 +14,31 @@ from smoothcert.analysis.evidence import Finding, Outcome, evaluate
 @pytest.fixture
 def runs(reference_logs) -> pd.DataFrame:
     """Return the ACR of the logs of Gaussian training and of both forms of consistency."""
+    gaussian, first = PARAMETERS["gaussian"], PARAMETERS["consistency"]
+    released = {"m": 2, "eta": 0.5, "form": "released"}
     cells = {
-        "gaussian": ("gaussian", None),
-        "consistency": ("consistency", "released"),
-        "consistency_first_form": ("consistency", "first"),
+        "gaussian": ("gaussian", lambda sigma: gaussian),
+        "consistency": (
+            "consistency",
+            lambda sigma: {"lambda": 10 if sigma == 0.25 else 5, **released},
+        ),
+        "consistency_first_form": ("consistency", lambda sigma: first),
     }
     return pd.DataFrame(
         {
             "method": method,
-            "form": form,
-            "lambda": 0.0,
-            "sigma": float(path.name.split("_")[1]),
+            **settings(sigma),
+            "sigma": sigma,
+            "subset": "all",
             "seed": path.stem,
             "metric": metrics.ACR,
             "radius": float("nan"),
             "value": metrics.credited_radius(records.read_table(path, 10_000)).mean(),
             **AS_PUBLISHED,
         }
-        for folder, (method, form) in cells.items()
+        for folder, (method, settings) in cells.items()
         for path in sorted((reference_logs / "mnist" / folder).glob("*.tsv"))
+        for sigma in (float(path.name.split("_")[1]),)
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import stats
-from synthetic import AS_PUBLISHED, FAR_APART, write_experiment
+from synthetic import AS_PUBLISHED, PARAMETERS, write_experiment
 
 from smoothcert import files, published
 from smoothcert.analysis import claims, evidence, experiment, measurement, metrics
@@ -44,9 +44,9 @@ def claim(*changes: dict) -> Claim:
 
 def runs(*cells: tuple[str, list[float]], **columns) -> pd.DataFrame:
     """Return the table of runs of (method, a value a seed) at sigma 0.5."""
-    row = {"lambda": 0.0, "sigma": 0.5, "metric": "acr", "radius": np.nan, **AS_PUBLISHED} | columns
+    row = {"sigma": 0.5, "subset": "all", "metric": "acr", "radius": np.nan, **AS_PUBLISHED}
     return pd.DataFrame(
-        {"method": method, "seed": seed, "value": value} | row
+        {"method": method, "seed": seed, "value": value, **PARAMETERS[method]} | row | columns
         for method, values in cells
         for seed, value in enumerate(values)
     )
@@ -230,11 +230,13 @@ class TestEvaluate:
         [
             ({"epochs": 3}, "epochs (ours 3, theirs 90)"),
             ({"lr_convention": "cohen"}, "lr_convention (ours cohen, theirs jeong)"),
-            ({"weight_decay": 0.0}, "weight_decay (ours 0.0, theirs 0.0001)"),
+            ({"weight_decay": 0.0}, "weight_decay (ours 0, theirs 0.0001)"),
             ({"precision": "bf16"}, "precision (ours bf16, theirs fp32)"),
             ({"init_from": "a/model.pt"}, "init_from (ours a/model.pt, theirs none)"),
             ({"n": 10_000}, "n (ours 10000, theirs 100000)"),
             ({"alpha": 0.01}, "alpha (ours 0.01, theirs 0.001)"),
+            ({"lambda": 77.0}, "lambda (ours 77, theirs 20)"),
+            ({"m": 16}, "m (ours 16, theirs 2)"),
         ],
     )
     def test_runs_of_another_training_or_protocol_say_nothing(self, change, difference):
@@ -251,6 +253,51 @@ class TestEvaluate:
         assert self.outcome(few) == Outcome.SUPPORTED
         (finding,) = evaluate(claim(), runs(("consistency", HIGH), ("gaussian", LOW))).findings
         assert finding.reason == "consistency differs in n (ours 100000, theirs 1000)"
+
+    def test_a_run_counts_if_it_is_like_any_of_the_published_ones(self):
+        """The logs on MNIST have the released form with m = 2, 4 and 8."""
+        of_logs = claim().model_copy(update={"published": "jeong2020"})
+        form = {"form": "released", "eta": 0.5, "lambda": 5.0}
+        for m, outcome in ((4, Outcome.SUPPORTED), (3, Outcome.NOT_COMPARABLE)):
+            ours = runs(("consistency", HIGH), **form, m=m)
+            table = pd.concat([ours, runs(("gaussian", LOW))])
+            assert evaluate(of_logs, table).outcome == outcome
+
+    def test_a_cell_may_have_its_numbers_from_elsewhere(self):
+        gaussian = {"method": "gaussian", "published": "salman2019"}
+        table = runs(("consistency", HIGH), ("gaussian", LOW))
+        (finding,) = evaluate(claim({"right": [gaussian]}), table).findings
+        assert finding.reason == "gaussian differs in training (theirs is not told)"
+
+    def test_a_part_of_the_images_adds_the_error_of_drawing_them(self):
+        """By hand: Welch's error over seeds and the paired one over images, in quadrature."""
+        rng = np.random.default_rng(3)
+        images = {"consistency": rng.normal(1.6, 0.5, (3, 200)), "gaussian": np.ones((3, 200))}
+        images["gaussian"] += rng.normal(0.5, 0.01, (3, 1))
+        table = pd.concat(
+            [
+                runs((method, list(values.mean(1))), subset="every-50").assign(
+                    of_images=list(values)
+                )
+                for method, values in images.items()
+            ]
+        )
+        (finding,) = evaluate(claim(), table).findings
+        left, right = images["consistency"], images["gaussian"]
+        seeds = left.mean(1).var(ddof=1) / 3, right.mean(1).var(ddof=1) / 3
+        drawn = (left - right).mean(0).var(ddof=1) / 200 * (1 - 200 / 10_000)
+        parts = [*zip(seeds, (2, 2), strict=True), (drawn, 199)]
+        error = np.sqrt(sum(v for v, _ in parts))
+        df = error**4 / (sum(seeds) ** 2 / (sum(seeds) ** 2 / sum(s**2 / 2 for s in seeds))
+                         + drawn**2 / 199)  # fmt: skip
+        assert finding.difference.error == pytest.approx(error)
+        assert finding.difference.df == pytest.approx(df)
+        assert finding.reason == "3 and 3 seeds, 200 of 10,000 images"
+        whole = table.assign(subset="all")  # which the source certified
+        (finding,) = evaluate(claim(), whole).findings
+        assert finding.difference.error == pytest.approx(np.sqrt(sum(seeds)))
+        (finding,) = evaluate(claim({"relation": "steady", "threshold": 1}), table).findings
+        assert finding.difference.error == pytest.approx(np.sqrt(sum(seeds)))
 
     def test_seeds_of_several_settings_are_not_averaged(self):
         table = pd.concat([runs(("consistency", HIGH)), runs(("gaussian", LOW))])
@@ -338,7 +385,7 @@ class TestJudge:
             sigmas=[0.5],
             training={"epochs": 90, "lr": 0.01, "lr_step": 30, "lr_convention": "jeong"},
             certification={"subset": "every-100", "n": 100_000},
-            methods=FAR_APART,
+            methods=[{"method": "gaussian"}, {"method": "consistency", "lambda": 5}],
         )
 
     def judge(self, manifest: Path) -> tuple[Finding, dict[str, float]]:
@@ -363,7 +410,10 @@ class TestJudge:
 
     def test_runs_that_differ_in_their_seed_alone_are_averaged(self, manifest):
         found, gains = self.judge(manifest)
-        assert (found.outcome, found.reason) == (Outcome.SUPPORTED, "3 and 3 seeds")
+        assert (found.outcome, found.reason) == (
+            Outcome.SUPPORTED,
+            "3 and 3 seeds, 100 of 10,000 images",
+        )
         assert found.difference.value == pytest.approx(gains[""], abs=1e-9)
 
     def test_beside_a_published_log_radii_are_rounded_as_the_logs_are(self, manifest):
@@ -381,6 +431,15 @@ class TestJudge:
             for log, method in ((None, "gaussian"), ({}, "gaussian"), ({}, "macer"))
         )
         assert evidence.counted([ours, theirs, other]) == [ours, other]
+
+
+def test_every_cell_of_the_projects_claims_has_published_runs():
+    """Of known training: or anything would count as such a run."""
+    for one in claims.read():
+        for comparison in one.comparisons:
+            for cell, sigma in product((comparison.left, *comparison.right), comparison.sigmas):
+                numbers = evidence._published(one, cell, sigma)
+                assert any("epochs" in number.settings for number in numbers), (one.id, str(cell))
 
 
 def test_claims_of_the_project_can_be_evaluated():

@@ -294,13 +294,13 @@ class TestDifferences:
             "n (ours 10000, theirs 100000)",
             "alpha (ours 0.01, theirs 0.001)",
             "m (ours 4, theirs 2)",
-            "lambda (ours 5.0, theirs 20)",
+            "lambda (ours 5, theirs 20)",
         )
 
     def test_a_setting_that_we_do_not_have_differs(self):
         theirs = dataclasses.replace(ENTRY, settings={"pretrain": "imagenet32"})
         found = verdicts.incomparable_in(theirs, "all", 100, 100_000, 0.001, OURS)
-        assert found == ("pretrain (ours None, theirs imagenet32)",)
+        assert found == ("pretrain (ours none, theirs imagenet32)",)
 
     def test_how_the_run_was_chosen_is_no_setting(self):
         theirs = dataclasses.replace(ENTRY, settings={"best_of": "14", "best_at": "0.5"})

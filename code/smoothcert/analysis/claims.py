@@ -31,6 +31,10 @@ def _one_of(what: str, names: Callable[[], list[str]]) -> AfterValidator:
     return AfterValidator(known)
 
 
+Source = Annotated[str, _one_of("source", published.sources)]
+"""A file of config/published."""
+
+
 class Cell(Section):
     """A method with its settings, at the noise level of the comparison."""
 
@@ -42,6 +46,9 @@ class Cell(Section):
 
     settings: dict[str, float | str] = Field(default_factory=dict)
     """Further settings of the method and its training that tell this cell from others."""
+
+    published: Source | None = None
+    """The publication of its numbers, if it is another one than the claim's."""
 
     @model_validator(mode="after")
     def _settings_are_of_the_method(self) -> Cell:
@@ -105,7 +112,7 @@ class Claim(Section):
     source: str = Field(min_length=1)
     """Who makes it, and where."""
 
-    published: Annotated[str, _one_of("source", published.sources)]
+    published: Source
     """The publication of the numbers that it is about, a file of config/published: runs that are
     trained or certified in another way say nothing of it."""
 
@@ -117,6 +124,12 @@ class Claim(Section):
 
     comparisons: list[Comparison] = Field(min_length=1)
     """What it says about numbers; all must hold."""
+
+    @property
+    def sources(self) -> set[str]:
+        """Return the publications of all numbers that it is about."""
+        cells = [cell for one in self.comparisons for cell in (one.left, *one.right)]
+        return {self.published, *filter(None, (cell.published for cell in cells))}
 
 
 class _Claims(Section):
@@ -152,7 +165,8 @@ def check(experiments: Iterable[Experiment]) -> None:
     about = {(experiment.dataset, experiment.arch) for experiment in experiments}
     for claim in read():
         if (claim.dataset, claim.arch) in about:
-            published.find(published.Query(source=claim.published))
+            for source in claim.sources:
+                published.find(published.Query(source=source))
 
 
 def _by_id(message: str, content: dict[str, Any]) -> str:

@@ -4,16 +4,18 @@ A claim is *supported* if the 95% interval of each of its differences lies on th
 an equality, the 90% interval within the threshold; of a steady metric, that of its deviation, see
 ``_relative_deviation``); *contradicted* if that of any lies on the other side, at a level raised
 by their number, since one of many does so by chance (Bonferroni); *undecided* between the two, and
-where a side has a single run. Differences are Welch's over seeds. Runs that were trained or
-certified in another way than the published ones are *not comparable*: a short training can turn a
-difference around.
+where a side has a single run. Differences are Welch's over seeds. Where the runs have but a part of
+the images that the source certified, the error of drawing them is added: a claim is not about that
+part alone (of a steady metric, its deviation is). Runs that were trained or certified in another
+way than any of the published ones are *not comparable*: a short training can turn a difference
+around.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -21,15 +23,19 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri, nctdtrinc
 
-from smoothcert import files, published
+from smoothcert import datasets, files, published
 from smoothcert.analysis import claims, metrics
 from smoothcert.analysis.claims import Cell, Claim, Comparison
 from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
-from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTOLD, Outcome
-from smoothcert.published import training
-from smoothcert.published.told import differing, same
+from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference, paired
+from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTAUGHT, UNTOLD, Outcome
+from smoothcert.published import Query
+from smoothcert.published.number import Number
+from smoothcert.published.told import SELECTION, differing, same
+
+Row = dict[str, Any]
+"""A run and one of its metrics."""
 
 FAR = 1e3
 """Beyond it only the error of the deviation counts, and scipy's inverse soon finds no end."""
@@ -84,8 +90,9 @@ def evaluate(claim: Claim, runs: pd.DataFrame) -> Result:
     """Return what the runs of the claim's data set and network say of it.
 
     ``runs`` has a row a run and metric with the columns method, lambda, sigma, seed, metric, radius
-    and value, those of the protocol, and the settings of training, by which cells may be named; if
-    it has the column configuration, only runs that share one are averaged.
+    and value, those of the protocol, and the settings of training and method, by which cells may be
+    named. If it has the column configuration, only runs that share one are averaged; if it has
+    of_images, with each image's value, these tell the error of a part of the images.
     """
     pairs = [
         (comparison, right, sigma)
@@ -109,9 +116,9 @@ def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
         if mixed:
             radius = metrics.round_radii(outcomes["radius"], metrics.LOG_ROUNDING)
             outcomes = outcomes.assign(radius=radius)
-        values = metrics.image_values(outcomes, np.array(radii), run.protocol.n).mean(0)
+        values = metrics.image_values(outcomes, np.array(radii), run.protocol.n).T
         settings = run.point.settings
-        for quantity, value in zip(metrics.quantities(np.array(radii)), values, strict=True):
+        for quantity, of_images in zip(metrics.quantities(np.array(radii)), values, strict=True):
             rows.append(
                 {
                     **results.protocol,
@@ -124,7 +131,8 @@ def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
                     "configuration": files.digest({**run.point.content, "seed": None}),
                     "metric": quantity.metric,
                     "radius": quantity.radius,
-                    "value": value,
+                    "value": of_images.mean(),
+                    "of_images": of_images,
                 }
             )
     return pd.DataFrame(rows)
@@ -138,25 +146,8 @@ def _finding(
 
     cells = (comparison.left, right)
     sides = [list(_rows(cell, comparison, sigma, runs)) for cell in cells]
-    for cell, rows in zip(cells, sides, strict=True):
-        if not rows:
-            return found(Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}")
-    for cell, rows in zip(cells, sides, strict=True):
-        seeds, configurations = ({row.get(k) for row in rows} for k in ("seed", "configuration"))
-        if len(seeds) < len(rows) or len(configurations) > 1:
-            return found(
-                Outcome.UNDECIDED,
-                f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
-                "lambda or settings",
-            )
-    for cell, (row, *_) in zip(cells, sides, strict=True):
-        if np.isnan(row["value"]):
-            return found(Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}")
-        differs = differing(row, _theirs(claim, cell))
-        if row.get("mode") == "staged":
-            differs += (STAGED,)
-        if differs:
-            return found(Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}")
+    if fault := _unusable(claim, cells, sides, sigma):
+        return found(*fault)
     ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
     over = difference(ours, theirs)
     if over is None:
@@ -164,6 +155,11 @@ def _finding(
     if not over.has_error:
         return found(Outcome.UNDECIDED, "all runs give one number, which tells no deviation")
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
+    if comparison.relation != "steady":
+        drawn = _drawn(claim, cells, sides)
+        if drawn:
+            over = drawn.added_to(over)
+            basis += f", {drawn.images:,} of {drawn.of:,} images"
     level = EQUIVALENCE if comparison.relation == "equal" else DIFFERENCE
     outcome = Outcome.SUPPORTED
     if _surplus(comparison, over, ours, theirs, level)[0] <= 0:
@@ -176,15 +172,95 @@ def _finding(
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
-def _theirs(claim: Claim, cell: Cell) -> dict[str, Any]:
-    """Return how the runs behind the claim were trained and certified, as far as it is known."""
-    runs = (claim.published, claim.dataset, claim.arch, cell.method)
-    return published.protocol(*runs) | training.shared(*runs, told=cell.settings)
+def _unusable(
+    claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]], sigma: float
+) -> tuple[Outcome, str] | None:
+    """Return why the runs of two cells cannot be compared with the claim, if so."""
+    for cell, rows in zip(cells, sides, strict=True):
+        if not rows:
+            return Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}"
+    for cell, rows in zip(cells, sides, strict=True):
+        seeds, configurations = ({row.get(k) for row in rows} for k in ("seed", "configuration"))
+        if len(seeds) < len(rows) or len(configurations) > 1:
+            return Outcome.UNDECIDED, (
+                f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
+                "lambda or settings"
+            )
+    for cell, (row, *_) in zip(cells, sides, strict=True):
+        if np.isnan(row["value"]):
+            return Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}"
+        if differs := _differing(claim, cell, row):
+            return Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}"
+    return None
 
 
-def _rows(
-    cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame
-) -> Iterator[dict[str, Any]]:
+def _differing(claim: Claim, cell: Cell, row: Row) -> tuple[str, ...]:
+    """Return in what a run differs from the published one of its cell that is most like it."""
+    numbers = _published(claim, cell, row["sigma"])
+    source = cell.published or claim.published
+    certified = published.protocol(source, claim.dataset, claim.arch, cell.method)
+    trained = [
+        {key: value for key, value in number.settings.items() if key not in SELECTION}
+        for number in numbers
+    ]
+    found = [differing(row, certified | settings) for settings in trained if "epochs" in settings]
+    closest = min(found, key=len, default=(UNTAUGHT,))
+    return closest + ((STAGED,) if row.get("mode") == "staged" else ())
+
+
+def _published(claim: Claim, cell: Cell, sigma: float) -> list[Number]:
+    """Return the published numbers of a cell.
+
+    A run that was chosen among others counts where there is none of its own: its row is of
+    several, and seldom tells their settings.
+    """
+    found = published.find(
+        Query(
+            source=cell.published or claim.published,
+            dataset=claim.dataset,
+            arch=claim.arch,
+            method=cell.method,
+            sigma=sigma,
+            settings=cell.settings,
+        )
+    )
+    return [number for number in found if number.best_of is None] or found
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The error of a difference that comes from having a part of the images."""
+
+    difference: Difference
+    images: int
+    of: int
+
+    def added_to(self, over: Difference) -> Difference:
+        """Return a difference over seeds with this error too.
+
+        That of a part of a finite population (Cochran 1977, section 2.6); degrees of freedom by
+        Satterthwaite (1946), as Welch's.
+        """
+        seeds, images = over.error**2, self.difference.error**2 * (1 - self.images / self.of)
+        spread = seeds**2 / over.df + images**2 / self.difference.df
+        return replace(over, error=math.sqrt(seeds + images), df=(seeds + images) ** 2 / spread)
+
+
+def _drawn(claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]]) -> _Drawn | None:
+    """Return the error of the images, unless they are all, or those that the source certified."""
+    of_images = [[row.get("of_images") for row in rows] for rows in sides]
+    if any(values is None for rows in of_images for values in rows):
+        return None
+    left, right = (np.mean(rows, axis=0) for rows in of_images)
+    images, everything = len(left), datasets.describe(claim.dataset).test_images
+    row = sides[0][0]
+    theirs = {n.subset for cell in cells for n in _published(claim, cell, row["sigma"])}
+    if images in (1, everything) or row["subset"] in theirs:
+        return None
+    return _Drawn(paired(left - right), images, everything)
+
+
+def _rows(cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame) -> Iterator[Row]:
     """Yield the runs of a cell: a row of the metric each, with abstentions where they are added.
 
     In mode evaluate these are not known, and the value is NaN.
@@ -206,7 +282,8 @@ def _rows(
     by_seed = {row["seed"]: row for row in abstained}
     for row in rows:
         if added := by_seed.get(row["seed"]):
-            yield row | {"value": row["value"] + added["value"]}
+            parts = ("value", "of_images")
+            yield row | {part: row[part] + added[part] for part in parts if part in row}
 
 
 def _surplus(

@@ -118,6 +118,8 @@ def _pair(
     )
     if protocol.mode == "staged":
         differs += (verdicts.STAGED,)
+    if "epochs" not in number.settings:
+        differs += (verdicts.UNTAUGHT,)
     return Pair(
         ours,
         theirs,

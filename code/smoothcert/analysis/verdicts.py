@@ -46,6 +46,9 @@ UNTOLD = "mode evaluate does not tell abstentions from mistakes"
 STAGED = "mode (ours staged, theirs fixed)"
 """In what runs of that mode differ: it lowers radii."""
 
+UNTAUGHT = "training (theirs is not told)"
+"""Why runs decide nothing about a number of whose training nothing is known."""
+
 MOST_SEEDS = 1000
 """Beyond which no number of seeds is named."""
 

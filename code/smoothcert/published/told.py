@@ -44,7 +44,7 @@ def _setting_names(method: str) -> frozenset[str]:
 def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return, in words, which of their settings are others than ours; of None or "" is none."""
     return tuple(
-        f"{key} (ours {ours.get(key)}, theirs {value})"
+        f"{key} (ours {plain(ours.get(key))}, theirs {plain(value)})"
         for key, value in theirs.items()
         if value not in (None, "") and not same(ours.get(key), value)
     )
