@@ -296,6 +296,17 @@ class TestEnvelope:
         data = envelope.measure(content)
         models = data.groupby("family")["models"].unique().map(list).to_dict()
         assert models == {"Gaussian": [1], "SmoothAdv": [2]}
+        # A log is rounded: it counts in no family with runs of ours.
+        log = {"pattern": "*.tsv", "seeds": [0]}
+        mixed = replace(
+            content,
+            runs=tuple(
+                replace(run, log=log) if run.row.label in ("Gaussian", "b") else run
+                for run in content.runs
+            ),
+        )
+        models = envelope.measure(mixed).groupby("family")["models"].unique().map(list).to_dict()
+        assert models == {"Gaussian": [1], "SmoothAdv": [1]}
         assert legend(envelope.draw(content, data)) == ["Gaussian", "SmoothAdv"]
 
 

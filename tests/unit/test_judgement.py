@@ -1,6 +1,7 @@
 """The verdicts of an experiment: what is compared with what, how it is shown, what is not run."""
 
 import dataclasses
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -144,6 +145,28 @@ def test_more_images_settle_it_where_logs_hold_more(judge):
     assert str(one.verdict.kind) == "inconclusive"
     assert one.verdict.images_needed > 90
     assert "images would settle it" in one.verdict.reason
+
+
+@pytest.mark.parametrize(("printed", "doubted"), [("0.4000", True), ("0.3000", False)])
+def test_logs_that_are_not_those_of_the_print_are_told(judge, printed, doubted):
+    """They stand in on our images; on all of theirs, they do or do not give what was printed."""
+    label = experiment.load(judge.manifest).rows[1].label
+    for run in files.read_json(judge.manifest)["runs"]:
+        if run["label"] == label:
+            path = Path(run["certificates"], "certificates.json")
+            files.write_json(path, files.read_json(path) | {"log_acr": 0.3})
+    whole = number(subset="all", seeds=3, images=1_000_000, printed=printed, std=None)
+    (one,) = beside_log(judge, whole, whole)
+    told = "theirs is by their logs, and on all images the log differs: mean by -0.1 from what was"
+    assert (told in one.verdict.reason) is doubted
+
+
+def test_a_share_of_0_or_1_cannot_be_shown_to_be_repeated(judge):
+    zero = number(metric="certified_accuracy", radius=3.0, printed="0.00", std=None, seeds=1)
+    (one,) = judge(zero)
+    assert str(one.verdict.kind) == "inconclusive"
+    assert "leaves no margin, so that no run can be shown to repeat it" in one.verdict.reason
+    assert "images or seeds" not in one.verdict.reason
 
 
 @pytest.mark.parametrize(

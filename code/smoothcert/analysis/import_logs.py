@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from smoothcert import datasets, files, records
-from smoothcert.analysis import experiment
+from smoothcert.analysis import experiment, metrics
 from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.soundness import refuse_impossible
 from smoothcert.errors import UserError
@@ -63,6 +63,7 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
     images = experiment.subset(run.point.dataset, run.protocol)
     everything = datasets.describe(run.point.dataset).test_images
     table = records.read_table(path, everything, partial=True)
+    whole, acr = len(table) == everything, metrics.credited_radius(table).mean()
     table = table[table["idx"].isin(images)].reset_index(drop=True)
     if len(table) != len(images):
         raise UserError(
@@ -77,6 +78,7 @@ def _import(run: Run, path: Path, logs: Path) -> dict[str, str]:
         "protocol": run.protocol.model_dump(mode="json"),
         "shard": "1/1",
         "images": len(images),
+        "log_acr": acr if whole else None,
         "provenance": {"device": records.PUBLISHED_LOG, **origin},
     }
     files.make_folder(run.certificates)

@@ -46,20 +46,23 @@ def judge(experiment: Experiment) -> list[Judged]:
     ]
     samples = [_samples(experiment, target) for target in targets]
     logs = {
-        _key(number): sample
+        _key(number): (sample, _doubt(experiment, target, number))
         for target, row in zip(targets, samples, strict=True)
         if target.log
         for number, sample in zip(target.numbers, row, strict=True)
     }
     judged: list[Judged] = []
     compared: dict[int, Pair] = {}
+    doubts: dict[int, str | None] = {}
     for target, row in zip(targets, samples, strict=True):
         for number, ours in zip(target.numbers, row, strict=True):
             if target.log and number.subset != experiment.protocol.subset:
                 continue
             if not target.log and ours is not None:
-                log = logs.get(_key(number))
-                compared[len(judged)] = _pair(experiment, target, number, ours, log)
+                log, doubt = logs.get(_key(number), (None, None))
+                pair = _pair(experiment, target, number, ours, log)
+                compared[len(judged)] = pair
+                doubts[len(judged)] = doubt if pair.theirs is log else None
             verdict = None
             if target.log:
                 verdict = verdicts.recompute(ours, number)
@@ -67,8 +70,23 @@ def judge(experiment: Experiment) -> list[Judged]:
                 verdict = verdicts.unknown(number)
             judged.append(Judged(target, number, verdict))
     for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
-        judged[place] = replace(judged[place], verdict=verdict)
+        reason = "; ".join(filter(None, (verdict.reason, doubts[place])))
+        judged[place] = replace(judged[place], verdict=replace(verdict, reason=reason))
     return judged
+
+
+def _doubt(experiment: Experiment, target: Target, number: Number) -> str | None:
+    """Return in what logs that stand in for a printed ACR on our images differ from it on theirs.
+
+    They may be of other runs, or be an edited file.
+    """
+    whole = [run.description.get("log_acr") for run in _runs(experiment, target)]
+    if number.metric != metrics.ACR or not whole or None in whole:
+        return None
+    found = verdicts.recompute(Sample.of(whole), number)
+    if found.kind is not Kind.DIFFERS or number.subset == experiment.protocol.subset:
+        return None
+    return f"theirs is by their logs, and on all images {found.reason} from what was printed"
 
 
 def _key(number: Number) -> tuple:

@@ -49,6 +49,9 @@ STAGED = "mode (ours staged, theirs fixed)"
 UNTAUGHT = "training (theirs is not told)"
 """Why runs decide nothing about a number of whose training nothing is known."""
 
+NO_MARGIN = "a published share of 0 or 1 leaves no margin, so that no run can be shown to repeat it"
+"""Why a number beside it is never reproduced."""
+
 MOST_SEEDS = 1000
 """Beyond which no number of seeds is named."""
 
@@ -230,7 +233,9 @@ def _untested(pair: Pair) -> Verdict:
         return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(pair.differs)}", **sides)
     unknown = pair.ours.std is None and pair.theirs.std is None
     reason = (
-        "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
+        NO_MARGIN
+        if not pair.margin
+        else "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
         if unknown
         else "all seeds give one number, which tells no deviation between them; it needs more "
         "images or seeds"
@@ -241,7 +246,7 @@ def _untested(pair: Pair) -> Verdict:
         **sides,
         difference=pair.ours.mean - pair.theirs.mean,
         margin=pair.margin,
-        seeds_needed=2 if unknown else None,
+        seeds_needed=2 if unknown and pair.margin else None,
     )
 
 
@@ -262,7 +267,7 @@ def _tested(pair: Pair, d: Difference, level: float) -> Verdict:
         images = _images_needed(pair, d, level)
         reason = (
             f"the 90% interval reaches beyond the margin, and the {100 * level:.4g}% one holds 0; "
-            f"{_remedy(seeds, images)}"
+            f"{_remedy(seeds, images) if pair.margin else NO_MARGIN}"
         )
     return Verdict(
         kind,

@@ -27,11 +27,13 @@ def measure(experiment: Experiment) -> pd.DataFrame:
     for over, sigmas in _groups(experiment):
         at = curves.radii(experiment.cap(max(sigmas)))
         for family in _families(experiment):
-            cells = [
-                cell
+            logs = {
+                cell: runs[0].log is not None
                 for cell, runs in experiment.cells.items()
                 if cell[1] in sigmas and runs[0].family == family
-            ]
+            }
+            # Logs are rounded, which would decide between them and runs of ours.
+            cells = [cell for cell, log in logs.items() if not log or all(logs.values())]
             if cells:
                 best = _best(experiment, cells, at)
                 parts.append(best.assign(family=family, over=over, models=len(cells)))
