@@ -148,10 +148,14 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def read(path: Path) -> Any:
     """Return what torch saved at ``path``, executing nothing, or raise UserError."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name the file in it, as {path / MODEL}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         if wanted is None:
@@ -161,9 +165,5 @@ def read(path: Path) -> Any:
             "if you trust its source, load it with torch (weights_only=False) and save its "
             "state_dict alone"
         ) from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; name the file in it, as {path / MODEL}") from error
-    except PermissionError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged file makes the unpickler raise many kinds
         raise UserError(f"{path} {DAMAGED}") from error

@@ -76,7 +76,7 @@ class Entry(Section):
     """Weight of the regularizer, or a list of weights to sweep. Required where the method has one;
     0 where it has none."""
 
-    sigmas: list[Sigma] = Field([], validate_default=False)
+    sigmas: list[Sigma] | None = Field(None, min_length=1)
     """Noise levels of this entry. Default: the experiment's."""
 
     seeds: list[Seed] | None = None

@@ -47,8 +47,6 @@ def convert(
     content = checkpoint.read(file)
     if output.exists() and output.samefile(file):
         raise UserError(f"{output} would replace the file to convert; name another --output")
-    if output.exists() and not isinstance(checkpoint.load(output).point, Conversion):
-        raise UserError(f"{output} is of a run that was trained here; name another --output")
     state = weights(file, content)
     broken = [key for key, values in state.items() if not values.isfinite().all()]
     if broken:
@@ -67,6 +65,10 @@ def convert(
         converted_from=file.name,
         sha256=files.sha256(file),
     )
+    if output.exists() and checkpoint.load(output).point != origin:
+        raise UserError(
+            f"{output} is of other weights or settings; name another --output, or delete it"
+        )
     specification = models.Specification.of(origin.arch, datasets.describe(dataset), normalize)
     classifier = models.build(specification)
     misfit = f"the weights in {file} do not fit a {origin.arch} for {dataset}"

@@ -15,6 +15,10 @@ class UserError(ValueError):
     """
 
 
+class UnreadableError(UserError):
+    """A file that the system cannot read now: it is not damaged, and must not be replaced."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or the list of all of them."""
     known = sorted(known)

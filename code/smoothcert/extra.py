@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from smoothcert import files
 from smoothcert.datasets.base import Description, shuffled
-from smoothcert.errors import UserError
+from smoothcert.errors import UnreadableError, UserError
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,14 @@ def read(path: Path, data: Description) -> Extra:
     Raises UserError if the file is missing or damaged or does not suit the data set.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            images, labels = content["images"], content["labels"]
+        raw = io.BytesIO(files.read_bytes(path))
     except FileNotFoundError as error:
         raise UserError(f"extra_images: {path} does not exist") from error
+    except UnreadableError as error:
+        raise UserError(f"extra_images: {error}") from error
+    try:
+        with np.load(raw, allow_pickle=False) as content:
+            images, labels = content["images"], content["labels"]
     except KeyError as error:
         raise UserError(f"extra_images: {path} needs arrays called images and labels") from error
     except Exception as error:  # NumPy raises many kinds, down to those of its decompressors

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from smoothcert.errors import UserError
+from smoothcert.errors import UnreadableError, UserError
 
 
 @contextmanager
@@ -60,15 +60,14 @@ def write_json(path: Path, content: Any) -> None:
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
 
-    Raises FileNotFoundError if there is none, and a UserError that names it if the system cannot
-    read it: such a file is not damaged and must not be deleted.
+    Raises FileNotFoundError if there is none, and an UnreadableError if the system cannot read it.
     """
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_json(path: Path) -> Any:

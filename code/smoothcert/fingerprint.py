@@ -19,7 +19,7 @@ from smoothcert.point import Point
 PACKAGE = Path(__file__).parent
 RESOURCES = {".html", ".css", ".js"}
 """Suffixes of the files that modules read beside Python's own."""
-WITHOUT_EFFECT = {"errors.py", "gpus.py", "progress.py"}
+WITHOUT_EFFECT = {Path("errors.py"), Path("gpus.py"), Path("progress.py")}
 """Modules of the package on which no result depends."""
 
 
@@ -89,7 +89,9 @@ def _files(module: str) -> list[Path]:
     files = [folder / "__init__.py" for folder in folders]
     files.append(folders[-1].with_suffix(".py"))
     files += [path for path in folders[-1].parent.glob("*") if path.suffix in RESOURCES]
-    return [path for path in files if path.is_file() and path.name not in WITHOUT_EFFECT]
+    return [
+        path for path in files if path.is_file() and path.relative_to(PACKAGE) not in WITHOUT_EFFECT
+    ]
 
 
 @cache

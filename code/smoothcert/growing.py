@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothcert import files
-from smoothcert.errors import UserError
+from smoothcert.errors import UnreadableError, UserError
 from smoothcert.progress import say
 
 
@@ -143,6 +143,8 @@ def is_finished(table: Path, description: dict[str, Any], replace: bool = False)
 def _is_of(about: Path, description: dict[str, Any]) -> bool:
     try:
         return place(files.read_json(about)) == place(description)
+    except UnreadableError:
+        raise
     except (UserError, KeyError, TypeError):
         return False
 

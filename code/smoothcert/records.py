@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from smoothcert import files, growing
-from smoothcert.errors import UserError, reason
+from smoothcert.errors import UnreadableError, UserError, reason
 from smoothcert.growing import GrowingTable
 from smoothcert.progress import say
 from smoothcert.run_files import ATTACKED, CERTIFICATES, CERTIFICATES_DESCRIPTION
@@ -61,6 +61,9 @@ class Certificate:
     """Noisy copies in one forward pass; fewer than usual where memory ran out."""
 
 
+TOLD = {"point": dict, "protocol": dict, "shard": str, "images": int, "provenance": dict}
+"""What a description tells at least, and as what."""
+
 COLUMNS = tuple(field.name for field in fields(Certificate))
 
 
@@ -75,6 +78,8 @@ class PartialTable(GrowingTable):
         """Indices of the images whose rows are written."""
         try:
             rows = _parse(self.path)
+        except UnreadableError:
+            raise
         except UserError as error:
             raise UserError(
                 f"{self.path} is damaged; delete it, and its images are certified again"
@@ -132,6 +137,8 @@ def is_finished(folder: Path, description: dict[str, Any], replace: bool = False
     if (folder / CERTIFICATES).exists():
         try:
             read(folder)
+        except UnreadableError:
+            raise
         except UserError:
             if replace:
                 return False
@@ -166,12 +173,14 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     about = folder / CERTIFICATES_DESCRIPTION
     try:
         description = files.read_json(about)
+    except UnreadableError:
+        raise
     except UserError as error:
         if (folder / CERTIFICATES).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
         raise UserError(f"{error}{attacked(folder)}") from error
-    for key in ("point", "protocol", "shard", "images", "provenance"):
-        if not isinstance(description, dict) or key not in description:
+    for key, kind in TOLD.items():
+        if not isinstance(description, dict) or not isinstance(description.get(key), kind):
             raise UserError(f"{about} does not tell {key}; delete it and {AGAIN}")
     return read_table(folder / CERTIFICATES, description["images"]), description
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from smoothcert import checkpoint, cuda_graph, datasets, extra, files, fingerprint, initial, models
 from smoothcert.datasets.base import Dataset, to_unit
 from smoothcert.device import describe, is_out_of_memory
-from smoothcert.errors import UserError
+from smoothcert.errors import UnreadableError, UserError
 from smoothcert.methods.base import Method, Smoothing, Terms
 from smoothcert.models.classifier import Classifier, logits_are_finite
 from smoothcert.point import Point
@@ -184,6 +184,8 @@ class _State:
         try:
             content = checkpoint.read(path)
             reason = None if content["identity"] == identity else "is of another run"
+        except UnreadableError:
+            raise
         except (UserError, KeyError, TypeError):
             reason = "cannot be read"
         if reason:
@@ -225,7 +227,8 @@ def _epoch(point: Point, epoch: int, state: _State, source: _Source, device: tor
     log = torch.stack(steps).double().cpu()
     _refuse_not_finite(log[:, 0], epoch, point)
     _refuse_no_share(log[:, 2], point.method)
-    if not logits_are_finite(state.classifier.eval()):  # the last step's weights have no loss yet
+    # The weights of the last step have no loss yet.
+    if not logits_are_finite(state.classifier.eval(), device):
         raise UserError(
             f"the logits of {point} are not finite after epoch {epoch + 1}; lower training.lr"
             f"{_kept(epoch)}"

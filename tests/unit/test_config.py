@@ -197,6 +197,7 @@ def experiment(**changes):
         (entry(1, method=None), "experiments[0].methods[1].method: this key is required"),
         (entry(1, **{"lambda": None}), "method consistency needs lambda"),
         (entry(1, **{"lambda": []}), "methods[1]: lambda is an empty list, which runs"),
+        (entry(1, sigmas=[]), "methods[1].sigmas: List should have at least 1 item"),
         (entry(0, **{"lambda": 3}), "method gaussian has no regularizer: leave lambda out"),
         (entry(1, parameters={"m": 1}), "methods[1].parameters.m: Input should be greater than"),
         (entry(0, parameters={"m": 2}), "parameters.m: unknown key; method gaussian has no param"),

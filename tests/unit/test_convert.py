@@ -286,6 +286,15 @@ def test_the_same_weights_are_converted_to_the_same_file(tmp_path):
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("change", ["--sigma=1", "--normalize=none", "--seed=3"])
+def test_what_was_converted_otherwise_is_not_replaced(tmp_path, change):
+    """Its certificates would seem to be of the new one."""
+    before = run(tmp_path, LENET, *options("mnist"), "--arch=lenet").path.read_bytes()
+    with pytest.raises(SystemExit, match="is of other weights or settings; name another"):
+        run(tmp_path, LENET, *options("mnist"), "--arch=lenet", change)
+    assert next(tmp_path.rglob("model.pt")).read_bytes() == before
+
+
 def test_a_trained_model_is_not_replaced(tmp_path):
     path = tmp_path / "ours" / "model.pt"
     trained = Point("mnist", "lenet", "gaussian", 0.5, 0, 0, Training(), methods.load("gaussian")())
@@ -293,6 +302,6 @@ def test_a_trained_model_is_not_replaced(tmp_path):
         path, models.build(models.Specification("lenet", 1, 28, 10, (0,), (1,))), trained, {}
     )
     before = path.read_bytes()
-    with pytest.raises(SystemExit, match="is of a run that was trained here; name another"):
+    with pytest.raises(SystemExit, match="is of other weights or settings; name another"):
         run(tmp_path, LENET, *options("mnist"), "--arch=lenet")
     assert path.read_bytes() == before

@@ -83,6 +83,16 @@ def test_messages_and_counts_of_gpus_change_nothing(stages):
     assert stages("gpus.py", "present", "there") == set()
 
 
+def test_a_method_of_such_a_name_counts(tmp_path, monkeypatch):
+    package = tmp_path / "smoothcert"
+    monkeypatch.setattr(module, "PACKAGE", package)
+    for folder in (package, package / "methods"):
+        folder.mkdir()
+        (folder / "progress.py").touch()
+    assert module._files("smoothcert.methods.progress") == [package / "methods" / "progress.py"]
+    assert module._files("smoothcert.progress") == []
+
+
 def test_a_loss_concerns_its_method_alone(stages):
     assert stages("methods/consistency.py", "weight * divergence", "2 * weight * divergence") == {
         "train consistency"

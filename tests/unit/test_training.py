@@ -322,6 +322,14 @@ def test_a_resume_file_of_another_run_is_set_aside(digits, tmp_path, monkeypatch
     assert weights(tmp_path / "run") == weights(tmp_path / "fresh")
 
 
+def test_a_resume_file_that_the_system_cannot_read_stays(digits, tmp_path):
+    """It is not damaged, and neither set aside nor replaced: a file server may be back soon."""
+    (tmp_path / "resume.pt").symlink_to("/proc/self/mem")  # its first byte is not mapped
+    with pytest.raises(UserError, match=r"cannot read .*resume\.pt: Input/output error"):
+        train.train(point(), digits, tmp_path, CPU)
+    assert (tmp_path / "resume.pt").is_symlink()
+
+
 def poison(monkeypatch, method, step):
     """Make the loss of a method NaN at a step, the first of which is 1."""
     objective = methods.load(method)

@@ -316,6 +316,8 @@ def _read(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
 def _refuse_other(path: Path, remedy: str, **expected: dict[str, Any]) -> dict[str, Any]:
     """Return the description in ``path``, or raise UserError if it tells of something else."""
     description = files.read_json(path)
+    if not isinstance(description, dict):
+        raise UserError(f"{path} describes nothing; {remedy}")
     for key, value in expected.items():
         if description.get(key) != value:
             raise UserError(f"{path} is of another {key} than the manifest; {remedy}")

@@ -36,13 +36,13 @@ def summarize(certificates: Path) -> str:
         raise UserError(
             f"{certificates} holds shard {description['shard']}: merge the shards first"
         )
-    if description["protocol"]["mode"] == "radius":
+    known = read_protocol(certificates, description["protocol"])
+    if known.mode == "radius":
         raise UserError(
             f"{certificates} is of mode radius, which knows no ACR: the mean of its column "
             "correct, over all rows, is the certified accuracy at that radius"
         )
     point, protocol = description["point"], description["protocol"]
-    known = read_protocol(certificates, protocol)
     images = datasets.describe(point["dataset"]).test_images
     if table["idx"].tolist() != list(known.indices(images)):
         raise UserError(

@@ -33,11 +33,12 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def logits_are_finite(classifier: Classifier) -> bool:
+def logits_are_finite(classifier: Classifier, device: torch.device) -> bool:
     """Return whether the logits of a grey image are finite; an argmax of NaN is a class too.
 
-    The classifier should be in eval mode: in train mode, the image counts in running statistics.
+    The classifier should be on the ``device`` and in eval mode: in train mode, the image would
+    count in running statistics.
     """
     one = classifier.specification
-    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=classifier.mean.device)
+    grey = torch.full((1, one.channels, one.size, one.size), 0.5, device=device)
     return bool(classifier(grey).isfinite().all())

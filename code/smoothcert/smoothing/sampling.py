@@ -42,7 +42,7 @@ class Sampler:
         precision: Precision = "auto",
         backend: Backend = "auto",
     ):
-        if not logits_are_finite(classifier.to(device).eval()):
+        if not logits_are_finite(classifier.to(device).eval(), device):
             raise UserError(
                 "the classifier's logits are not finite, so that it has no votes: its training "
                 "diverged; train again with a lower training.lr"

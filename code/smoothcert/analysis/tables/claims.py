@@ -28,7 +28,9 @@ def table(results: Results) -> Table:
             "Supported: the 95% interval of every difference lies on the claimed side. "
             "Contradicted: one lies on the other side, adjusted for their number. Undecided: "
             "neither, or a single seed on a side. Not comparable: trained or certified in another "
-            "way than the runs that the claim is about. The words are ours.",
+            "way than all published runs that the claim is about. Where ours have but a part of "
+            "their images, intervals hold the error of drawing images too; a deviation over seeds "
+            "is on these images alone. The words are ours.",
             *_about_logs(results),
         ]
         if judged
