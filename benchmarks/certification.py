@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 import torch
-from common import smoothcert
+from common import run_command
 
 from smoothcert import checkpoint, datasets, records
 from smoothcert.datasets.base import to_unit
@@ -43,7 +43,7 @@ def main() -> None:
     common = ["--data-dir", options.data_dir, "--threads", options.threads]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        smoothcert(
+        run_command(
             *("train", "--dataset", "mnist", "--arch", "lenet", "--method", "gaussian"),
             *("--sigma", SIGMA, "--epochs", 3, "--lr", 0.03, "--output", folder, *common),
         )
@@ -83,7 +83,7 @@ def precision(model: Path, data_dir: Path, device: torch.device) -> list[str]:
 def votes_of_mode_radius(model: Path, common: list) -> str:
     """Count the votes that deciding for one radius takes."""
     n, folder = 100_000, model.parent / "radius"
-    smoothcert(
+    run_command(
         *("certify", model, "--mode", "radius", "--radius", 0.5, "--subset", "every-20"),
         *("--n", n, "--output", folder, *common),
     )
@@ -98,7 +98,7 @@ def memory(model: Path, common: list) -> str:
     """Compare peak memory for few and for many images, each in a process of its own."""
     peaks = []
     for last in (99, 9_999):  # the smaller first: the system reports the largest child so far
-        smoothcert(
+        run_command(
             *("certify", model, "--subset", f"0-{last}", "--n", 100),
             *("--output", model.parent / str(last), *common),
         )

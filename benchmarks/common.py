@@ -12,7 +12,7 @@ import torch
 from torch.backends import cudnn
 
 
-def smoothcert(*arguments: object) -> None:
+def run_command(*arguments: object) -> None:
     """Run a command of the package."""
     subprocess.run([sys.executable, "-m", "smoothcert", *map(str, arguments)], check=True)
 

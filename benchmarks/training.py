@@ -31,7 +31,7 @@ from pathlib import Path
 
 import torch
 import torchvision
-from common import smoothcert, summary, torch_defaults
+from common import run_command, summary, torch_defaults
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
@@ -275,13 +275,13 @@ def precision(options: argparse.Namespace, device: torch.device) -> list[str]:
     for seed in SEEDS:
         for number_format in ("fp32", "bf16"):
             with tempfile.TemporaryDirectory() as folder:
-                smoothcert(
+                run_command(
                     *("train", "--dataset", "mnist", "--arch", "lenet", "--method", "gaussian"),
                     *("--sigma", SIGMA, "--epochs", 3, "--lr", 0.03, "--seed", seed),
                     *("--precision", number_format, "--output", folder, *common),
                 )
                 table = Path(folder, "certificates")
-                smoothcert(
+                run_command(
                     *("certify", Path(folder, "model.pt"), "--subset", "every-50"),
                     *("--n", 10_000, "--output", table, *common),
                 )

@@ -1,4 +1,4 @@
-"""The command line: the very commands that the workflow's rules call.
+"""The command line; the workflow's rules call its commands.
 
 Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
 """
@@ -382,7 +382,7 @@ def _index(options: argparse.Namespace) -> None:
 
 
 def _opened(options: argparse.Namespace) -> tuple[Checkpoint, Dataset, torch.device]:
-    """Return the model, its data and the device that the options of ``_model`` name."""
+    """Return the model, its data and the device that the options of ``add_model`` name."""
     from smoothcert import checkpoint
     from smoothcert.device import choose
 

@@ -35,7 +35,7 @@ DATA = "folder of the data sets; what is absent is downloaded there, but for Ima
 
 
 def add_data_dir(command: argparse.ArgumentParser, what: str = DATA) -> None:
-    """Add the option that names the folder of the data sets, for ``what`` is in it."""
+    """Add the option that names the folder of the data sets; ``what`` says what it holds."""
     command.add_argument(
         "--data-dir",
         type=Path,

@@ -178,22 +178,22 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     except UserError as error:
         if (folder / CERTIFICATES).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
-        raise UserError(f"{error}{attacked(folder)}") from error
+        raise UserError(f"{error}{hint_of_attack(folder)}") from error
     for key, kind in TOLD.items():
         if not isinstance(description, dict) or not isinstance(description.get(key), kind):
             raise UserError(f"{about} does not tell {key}; delete it and {AGAIN}")
     return read_table(folder / CERTIFICATES, description["images"]), description
 
 
-def attacked(path: Path) -> str:
+def hint_of_attack(path: Path) -> str:
     """Return, for the end of a message, that a folder or table is of attacks, if it is."""
     if path.name != ATTACKED and not (path / ATTACKED).exists():
         return ""
     return "; this is the output of smoothcert attack: name that of smoothcert certify"
 
 
-def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
-    """Return the certificates of ``images`` images from a table of ours or a published log.
+def read_table(path: Path, images: int | None = None, partial: bool = False) -> pd.DataFrame:
+    """Return the certificates of ``images`` images, or of any number, of ours or a published log.
 
     The columns are at least those of the published logs, ``time`` in seconds, whatever its form.
     Raises UserError if the file is missing or damaged or if rows are duplicate or, unless
@@ -206,7 +206,7 @@ def read_table(path: Path, images: int, partial: bool = False) -> pd.DataFrame:
             f"{path} has {len(duplicates)} duplicate rows (one for image {duplicates.iloc[0]}); "
             f"delete it and {AGAIN}"
         )
-    if len(table) != images and not (partial and len(table) < images):
+    if images not in (None, len(table)) and not (partial and len(table) < images):
         raise UserError(
             f"{path} has {len(table)} rows for {images} images; an incomplete table is never "
             f"averaged; delete it and {AGAIN}"
@@ -229,7 +229,7 @@ def _parse(path: Path, unfinished: bool = False) -> pd.DataFrame:
     if missing:
         raise UserError(
             f"{path} is no table of certificates: it has no column {', '.join(missing)}"
-            f"{attacked(path)}"
+            f"{hint_of_attack(path)}"
         )
     try:
         clock = table["time"].str.contains(":", na=False)

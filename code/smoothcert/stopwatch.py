@@ -1,4 +1,4 @@
-"""How long this machine takes for a training image and for a vote, measured on random images."""
+"""How long this machine takes to train, to vote and to attack, measured on random images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from smoothcert.point import Point
 from smoothcert.progress import say
 from smoothcert.settings import Training
 from smoothcert.smoothing.attack import perturb
-from smoothcert.smoothing.protocol import Backend, Precision
+from smoothcert.smoothing.protocol import BackendName, Precision
 from smoothcert.smoothing.sampling import Sampler
 from smoothcert.train import train
 
@@ -90,7 +90,7 @@ def training_image(point: Point, device: torch.device) -> TrainingImage:
 def vote(
     specification: models.Specification,
     precision: Precision,
-    backend: Backend,
+    backend: BackendName,
     device: torch.device,
 ) -> Vote:
     """Count votes of a fresh network.

@@ -27,7 +27,7 @@ from smoothcert import (
     runs,
 )
 from smoothcert.analysis import claims
-from smoothcert.doctor import configuration
+from smoothcert.doctor import configuration, sizes
 from smoothcert.doctor.machine import Machine
 from smoothcert.errors import UserError
 from smoothcert.point import Point
@@ -348,7 +348,7 @@ class TestMachines:
         assert line.startswith("note: trainings: 8; certifications: 16; disk: about 30 MB;")
 
     def test_disk_of_a_network_of_unknown_size(self, monkeypatch):
-        monkeypatch.delitem(configuration.WEIGHTS, "lenet")
+        monkeypatch.delitem(sizes.WEIGHTS, "lenet")
         (line,) = on_machine(configuration.disk)
         assert "disk: about 826 MB, with lenet as large as the largest network here; " in line
 
@@ -370,8 +370,8 @@ class TestMachines:
 def test_weights_are_those_of_the_networks():
     """Each for one of the data sets whose images it takes."""
     described = [datasets.describe(name) for name in datasets.names()]
-    assert set(configuration.WEIGHTS) == set(models.names())
-    for arch, millions in configuration.WEIGHTS.items():
+    assert set(sizes.WEIGHTS) == set(models.names())
+    for arch, millions in sizes.WEIGHTS.items():
         size = importlib.import_module(f"smoothcert.models.{arch}").SIZE
         networks = [
             models.build(models.Specification.of(arch, data))

@@ -403,6 +403,7 @@ def test_steps_of_an_mnist_epoch(name, parameters, steps):
     ]
     assert len(parts) == steps
     assert len(torch.cat(parts).unique()) == 60_000
+    assert {len(part) for part in parts} == {256 * 235 // steps, 96 * 235 // steps}
 
 
 @pytest.mark.parametrize(

@@ -63,19 +63,6 @@ def test_learning_rate_conventions(convention, step, lengths):
     assert [sum(abs(r - lr) < 1e-12 for r in rates) for lr in (1e-2, 1e-3, 1e-4)] == lengths
 
 
-@pytest.mark.parametrize(("m", "steps"), [(1, 235), (2, 470), (4, 940)])
-def test_steps_of_an_mnist_epoch(m, steps):
-    method = methods.load("consistency")(m=m) if m > 1 else methods.load("gaussian")()
-    parts = [
-        batch[part]
-        for batch in torch.arange(60_000).split(256)
-        for part in train.minibatches(len(batch), method)
-    ]
-    assert len(parts) == steps
-    assert len(torch.cat(parts).unique()) == 60_000
-    assert {len(part) for part in parts} == {256 // m, 96 // m}
-
-
 def test_a_remainder_is_dropped():
     parts = train.minibatches(11, methods.load("consistency")(m=3))
     assert [list(range(11)[part]) for part in parts] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]

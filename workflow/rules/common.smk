@@ -7,7 +7,7 @@ from pathlib import Path
 CODE = Path(workflow.basedir).parent / "code"
 sys.path.insert(0, str(CODE))
 
-from smoothcert import commands, config_files, files, finished, fingerprint, gpus, runs
+from smoothcert import commands, config_files, files, finished, fingerprint, gpus, published, runs
 from smoothcert.analysis import claims, figures
 from smoothcert.analysis.tables import TABLES
 from smoothcert.errors import UserError
@@ -209,9 +209,8 @@ def tables_code(wildcards):
 
 def claims_checksum(wildcards):
     """Return the checksum of the papers' claims, training and numbers, which tables read too."""
-    folder = Path(files.__file__).parents[2] / "config"
-    published = sorted((folder / "published").glob("*.csv"))
-    read = [folder / "claims.yaml", folder / "published" / "training.yaml", *published]
+    numbers = sorted(published.FOLDER.glob("*.csv"))
+    read = [claims.FILE, published.FOLDER / published.training.FILE, *numbers]
     return files.digest([files.sha256(path) for path in read])
 
 
@@ -219,7 +218,7 @@ def figures_code(wildcards):
     """Return the fingerprint of the code of an experiment's figures."""
     names = figures.names(EXPERIMENTS[wildcards.experiment])
     modules = [f"analysis.figures.{name}" for name in names]
-    return fingerprint.of_stage("analysis.figures", *modules)
+    return fingerprint.of_stage(*modules)
 
 
 def figure_files(wildcards):

@@ -21,8 +21,6 @@ CONFIDENCE = 0.95
 """Confidence level of the intervals."""
 PROTOCOL = ("n0", "n", "alpha", "mode", "radius", "tolerance")
 """Settings of certification that both sides must share."""
-UNLIMITED = 2**31
-"""More images than any table has."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     if path.name == CERTIFICATES and path.with_name(CERTIFICATES_DESCRIPTION).exists():
         path = path.parent
     if path.is_file():
-        table = records.read_table(path, UNLIMITED, partial=True)
+        table = records.read_table(path)
         refuse_impossible(path, table)
         yield path.name, Side([path], [table], None)
         return
@@ -97,7 +95,7 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
     if not groups:
         raise UserError(
             f"{path} is no table of certificates, and there is none below it"
-            f"{records.attacked(path)}"
+            f"{records.hint_of_attack(path)}"
         )
     for name, folders in groups.items():
         tables, found = map(list, zip(*map(records.read, folders), strict=True))

@@ -12,11 +12,8 @@ from smoothcert.analysis import metrics, verdicts
 from smoothcert.analysis.experiment import Experiment, Run, Target
 from smoothcert.analysis.t_tests import Sample
 from smoothcert.analysis.verdicts import Kind, Pair, Verdict
-from smoothcert.published.number import Number
+from smoothcert.published.number import OF_CERTIFY, Number
 from smoothcert.records import ABSTAIN
-
-COMPARED = (metrics.ACR, metrics.CERTIFIED, metrics.ABSTENTION)
-"""The metrics that certificates give; publications also print PREDICT's and training times."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def judge(experiment: Experiment) -> list[Judged]:
     on a part of its images it stands for the published run alone and gets no verdict.
     """
     targets = [
-        replace(target, numbers=tuple(n for n in target.numbers if n.metric in COMPARED))
+        replace(target, numbers=tuple(n for n in target.numbers if n.metric in OF_CERTIFY))
         for target in experiment.published
     ]
     samples = [_samples(experiment, target) for target in targets]

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from smoothcert.attacks.victim import Victim, check_range, direction, norms
 
+GAMMA = 0.05
+"""Share by which the norm of the perturbation changes in a step."""
+
 LEVELS = 255
 """Steps between 0 and 1 of an 8-bit image."""
 
@@ -20,7 +23,6 @@ def ddn(
     steps: int,
     generator: torch.Generator,
     *,
-    gamma: float = 0.05,
     quantize: bool = True,
 ) -> Tensor:
     """Return the nearest adversarial images found, (B, C, H, W) in [0, 1].
@@ -28,7 +30,7 @@ def ddn(
     Each of ``steps`` steps tests the current images (are they misclassified by the majority of
     the noises?), moves them along the gradient by a length that falls along a cosine from 1 to
     0.01 (in two steps 0.505 and 0.01), and sets the perturbation's norm, at first ``epsilon``, to
-    (1 - gamma) times its last value if they were, (1 + gamma) times if not. ``quantize`` rounds
+    (1 - GAMMA) times its last value if they were, (1 + GAMMA) times if not. ``quantize`` rounds
     every iterate to 8 bits. The smallest perturbation that fooled the majority is returned,
     shortened to ``epsilon`` and then rounded again, so that its norm is at most epsilon, and with
     ``quantize`` at most epsilon + sqrt(C * H * W) / 510. Without success, and where ``images``
@@ -51,7 +53,7 @@ def ddn(
             best_norm = torch.where(better, norms(delta), best_norm)
             length = 0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2
             delta = delta + length * direction(gradient, generator)
-            norm = torch.where(fooled, norm * (1 - gamma), norm * (1 + gamma)).minimum(longest)
+            norm = torch.where(fooled, norm * (1 - GAMMA), norm * (1 + GAMMA)).minimum(longest)
             moved = images + delta * (norm / norms(delta).clamp_min(1e-12))
             delta = (_rounded(moved) if quantize else moved).clamp(0, 1) - images
     best = best.renorm(2, 0, epsilon)

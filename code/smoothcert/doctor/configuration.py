@@ -12,6 +12,7 @@ from pathlib import Path
 from smoothcert import config_files, cost, datasets, published, runs
 from smoothcert.analysis import claims
 from smoothcert.config import Config, Experiment
+from smoothcert.doctor import sizes
 from smoothcert.doctor.data_files import IMAGE_FOLDERS, missing
 from smoothcert.doctor.findings import Finding, Findings
 from smoothcert.doctor.machine import Machine
@@ -33,19 +34,6 @@ PUBLISHED_SUBSETS = {
     "imagenet": {"every-100": "Cohen et al. 2019, Jeong & Shin 2020"},
 }
 PUBLISHED_STEP = 0.25
-
-# What a job needs, about: loaded libraries alone take most of the memory (measured: 0.8 to 0.9 GiB
-# for digits and MNIST on a CPU). Weights in millions, for a network that is not there the most.
-JOB_MEMORY = 2**30
-WEIGHTS = {
-    "convnet8": 0.05,
-    "densenet40": 0.21,
-    "lenet": 0.43,
-    "resnet110": 1.73,
-    "resnet20": 0.27,
-    "resnet50": 25.56,
-}
-ROW_BYTES = 100
 
 DECODING_THREADS = 8
 """One process decodes 100 to 200 images of ImageNet a second; a GPU trains a ResNet-50 on over a
@@ -214,7 +202,7 @@ def memory(settings: Config, machine: Machine) -> Findings:
     jobs = min(machine.cores // cores, trainings * settings.shards)
     if _on_gpu(settings, machine):
         jobs = min(jobs, machine.gpus)
-    fitting = max(machine.memory // JOB_MEMORY, 1)
+    fitting = max(machine.memory // sizes.JOB_MEMORY, 1)
     if jobs > fitting:
         yield Finding(
             "warning",
@@ -333,12 +321,12 @@ def disk(settings: Config, machine: Machine) -> Findings:
     every = cost.jobs(settings)
     rows = sum(job.rows for job in every)
     trained = [job.point.arch for job in every if job.stage == "train"]
-    size = 4e6 * sum(WEIGHTS.get(arch, max(WEIGHTS.values())) for arch in trained)
-    size += ROW_BYTES * rows
+    size = 4e6 * sum(sizes.WEIGHTS.get(arch, max(sizes.WEIGHTS.values())) for arch in trained)
+    size += sizes.ROW_BYTES * rows
     stages = Counter(job.stage for job in every)
     names = {"train": "trainings", "certify": "certifications", "attack": "attacks"}
     counts = "; ".join(f"{names[stage]}: {count}" for stage, count in stages.items())
-    unknown = ", ".join(sorted(set(trained) - set(WEIGHTS)))
+    unknown = ", ".join(sorted(set(trained) - set(sizes.WEIGHTS)))
     most = f", with {unknown} as large as the largest network here" if unknown else ""
     work = f"{counts}; disk: about {_megabytes(size)}{most}; smoothcert cost estimates the hours"
     yield Finding("note", work if every else "nothing to train or certify")

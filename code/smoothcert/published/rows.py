@@ -15,6 +15,7 @@ from smoothcert import files
 from smoothcert.errors import UserError, suggestion
 from smoothcert.published.number import METRICS, SHARES, Number
 from smoothcert.published.told import ELSEWHERE, SELECTION, misfit
+from smoothcert.smoothing.protocol import SUBSET
 
 FOLDER = Path(__file__).parents[3] / "config" / "published"
 
@@ -28,9 +29,6 @@ WHOLE = ("images", "n", "seeds")
 
 ROUNDINGS = ("3 digits", "4 decimals", "")
 """How radii may have been rounded: as ``metrics.round_radii`` can, whose module needs pandas."""
-
-NOTATION = re.compile(r"all|every-[1-9]\d*|(\d+)-(\d+)")
-"""Of a subset, as ``smoothing.protocol`` has it, which needs scipy."""
 
 NEAR_NOTATION = re.compile(r"(all|every|\d+)\W*\d*", re.IGNORECASE)
 """What is no description in words but a mistyped notation, as ``every 20`` or ``500 - 999``."""
@@ -124,8 +122,8 @@ def _refuse_radius(metric: str, radius: str) -> None:
 
 
 def _refuse_subset(subset: str) -> None:
-    found = NOTATION.fullmatch(subset)
-    backwards = found and found[1] and int(found[1]) > int(found[2])
+    found = SUBSET.fullmatch(subset)
+    backwards = found and found[2] and int(found[2]) > int(found[3])
     words = " " in subset and not NEAR_NOTATION.fullmatch(subset)
     if backwards or not (found or words or not subset):
         raise UserError(

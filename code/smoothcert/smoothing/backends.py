@@ -60,7 +60,7 @@ def build(
     classifier: Classifier,
     sigma: float,
     device: torch.device,
-    name: protocol.Backend,
+    name: protocol.BackendName,
     precision: protocol.Precision,
 ) -> Backend:
     """Return the back end ``name``; ``auto`` is the faster one on ``device``.

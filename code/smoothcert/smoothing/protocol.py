@@ -15,12 +15,13 @@ from smoothcert.smoothing.bounds import smallest_n
 
 ModeName = Literal["fixed", "evaluate", "staged", "radius"]
 Precision = Literal["auto", "fp32", "bf16"]
-Backend = Literal["auto", "openvino", "torch"]
+BackendName = Literal["auto", "openvino", "torch"]
 
 STAGED_SHARES = (0.05, 0.15, 0.8)
 """Of alpha, that the looks of mode staged spend, the first one first."""
 
 SUBSET = re.compile(r"all|every-([1-9]\d*)|(\d+)-(\d+)")
+"""How test images are named."""
 
 
 class Evaluation(Section):
@@ -32,7 +33,7 @@ class Evaluation(Section):
     precision: Precision = "auto"
     """Arithmetic of the network: fp32, bf16, or auto: bf16 where the device has it."""
 
-    backend: Backend = "auto"
+    backend: BackendName = "auto"
     """What evaluates it: openvino (CPU), torch, or auto: openvino on a CPU, torch on a GPU."""
 
     @field_validator("subset")

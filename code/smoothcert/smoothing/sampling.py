@@ -16,7 +16,7 @@ from smoothcert.models.classifier import Classifier, logits_are_finite
 from smoothcert.progress import say
 from smoothcert.seeds import derive_seed
 from smoothcert.smoothing import backends
-from smoothcert.smoothing.protocol import Backend, Precision
+from smoothcert.smoothing.protocol import BackendName, Precision
 
 
 class Sampler:
@@ -40,7 +40,7 @@ class Sampler:
         seed: int,
         device: torch.device,
         precision: Precision = "auto",
-        backend: Backend = "auto",
+        backend: BackendName = "auto",
     ):
         if not logits_are_finite(classifier.to(device).eval(), device):
             raise UserError(

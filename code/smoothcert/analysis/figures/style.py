@@ -191,7 +191,7 @@ def entries(
     return [entry(row.title, look(index)) for index, row in rows]
 
 
-def panels(
+def _panels(
     heights: Sequence[float],
     columns: int,
     legend: Sequence[Line2D],
@@ -242,18 +242,16 @@ def stacks(
     """
     columns = 2 if count == 4 else min(count, COLUMNS)
     rows = -(-count // columns)
-    figure, made = panels([*heights] * rows, columns, legend, note, share)
+    figure, made = _panels([*heights] * rows, columns, legend, note, share)
     found = [stack for row in np.split(made, rows) for stack in row.T]
     for panel in np.ravel(found[count:]):
         panel.remove()
     return figure, found[:count]
 
 
-def grid(
-    count: int, legend: Sequence[Line2D], note: str, height: float = 3.0
-) -> tuple[Figure, list[Axes]]:
+def grid(count: int, legend: Sequence[Line2D], note: str) -> tuple[Figure, list[Axes]]:
     """Return a figure and its ``count`` panels, as stacks of one."""
-    figure, found = stacks(count, [height], legend, note)
+    figure, found = stacks(count, [3.0], legend, note)
     return figure, [panel for (panel,) in found]
 
 
