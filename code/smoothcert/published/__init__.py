@@ -90,10 +90,7 @@ def one(wanted: Query, folder: Path = FOLDER) -> Number:
     if not entries:
         raise UserError(_absent(wanted, folder))
     if len(entries) > 1:
-        key, values = _distinguishing(entries)
-        raise UserError(
-            f"{len(entries)} published numbers have {wanted}: add {key}, which is one of {values}"
-        )
+        raise UserError(_ambiguous(wanted, entries))
     return entries[0]
 
 
@@ -123,12 +120,12 @@ def numbers(wanted: Query, settings: dict[str, Any], folder: Path = FOLDER) -> l
     found = []
     for (metric, radius), entries in groups.items():
         ours = [entry for entry in entries if _is_of_method(settings, entry)]
-        for candidates in (entries, ours):
-            if len(candidates) == 1:
-                found += candidates
-                break
-        else:
-            found.append(one(combine(wanted, {"metric": metric, "radius": radius}), folder))
+        chosen = entries if len(entries) == 1 else ours
+        if len(chosen) != 1:
+            raise UserError(
+                _ambiguous(combine(wanted, {"metric": metric, "radius": radius}), entries)
+            )
+        found += chosen
     return found
 
 
@@ -177,6 +174,11 @@ def _matches(entry: Number, wanted: Query) -> bool:
     if wanted.table is not None and wanted.table not in entry.table:
         return False
     return all(same(entry.settings.get(key), value) for key, value in wanted.settings.items())
+
+
+def _ambiguous(wanted: Query, entries: list[Number]) -> str:
+    key, values = _distinguishing(entries)
+    return f"{len(entries)} published numbers have {wanted}: add {key}, which is one of {values}"
 
 
 def _absent(wanted: Query, folder: Path) -> str:
