@@ -157,6 +157,8 @@ def _finding(
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
     if comparison.relation != "steady":
         drawn = _drawn(claim, cells, sides)
+        if drawn and drawn.images == 1:
+            return found(Outcome.UNDECIDED, "a single image tells nothing of the others")
         if drawn:
             over = drawn.added_to(over)
             basis += f", {drawn.images:,} of {drawn.of:,} images"
@@ -255,7 +257,7 @@ def _drawn(claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]]) -> _
     images, everything = len(left), datasets.describe(claim.dataset).test_images
     row = sides[0][0]
     theirs = {n.subset for cell in cells for n in _published(claim, cell, row["sigma"])}
-    if images in (1, everything) or row["subset"] in theirs:
+    if images == everything or row["subset"] in theirs:
         return None
     return _Drawn(paired(left - right), images, everything)
 
