@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from smoothcert import config_files, datasets, files, records, runs
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.point import Point
 from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
 from smoothcert.settings import Training

@@ -324,7 +324,7 @@ def _tables_options(command: argparse.ArgumentParser) -> None:
 
 
 def _tables(options: argparse.Namespace) -> None:
-    from smoothcert.analysis.tables import write_tables
+    from smoothcert.analysis.write_tables import write_tables
 
     write_tables(options.experiment, options.output)
 
@@ -335,7 +335,7 @@ def _figures_options(command: argparse.ArgumentParser) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from smoothcert.analysis.figures import draw_figures
+    from smoothcert.analysis.draw_figures import draw_figures
 
     draw_figures(options.experiment, options.output)
 

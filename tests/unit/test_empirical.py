@@ -11,8 +11,9 @@ from synthetic import ATTACK, FAR_APART, rows, write_experiment, written
 
 from smoothcert import config_files, files, finished, runs
 from smoothcert.analysis import experiment
-from smoothcert.analysis.figures import draw_figures, empirical, names
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.draw_figures import draw_figures
+from smoothcert.analysis.figures import empirical, names
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.config import Config
 from smoothcert.errors import UserError
 

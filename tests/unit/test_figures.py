@@ -17,13 +17,13 @@ from synthetic import ATTACK, CONFIGURATION, PUBLISHED, STAGED, write_experiment
 
 from smoothcert import config_files, files, records
 from smoothcert.analysis import experiment, figures, metrics
+from smoothcert.analysis.draw_figures import draw_figures
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import (
     FIGURE_FORMATS,
     FIGURES,
     certified_accuracy,
     cost,
-    draw_figures,
     envelope,
     p_lower,
     representatives,

@@ -41,9 +41,11 @@ def stages(tmp_path, monkeypatch):
             "certify": module.of_certification("digits", "convnet8"),
             "attack": module.of_attack("digits", "convnet8"),
             "summarize": module.of_stage("analysis.summary"),
-            "tables": module.of_stage(*(f"analysis.tables.{name}" for name in TABLES)),
+            "tables": module.of_stage(
+                "analysis.write_tables", *(f"analysis.tables.{name}" for name in TABLES)
+            ),
             "figures": module.of_stage(
-                "analysis.figures", *(f"analysis.figures.{name}" for name in FIGURES)
+                "analysis.draw_figures", *(f"analysis.figures.{name}" for name in FIGURES)
             ),
             "report": module.of_stage("report.page"),
         }

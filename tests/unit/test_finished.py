@@ -9,7 +9,7 @@ from synthetic import write_experiment
 
 from smoothcert import files, finished
 from smoothcert.analysis import experiment
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.errors import UserError
 
 

@@ -9,7 +9,7 @@ from synthetic import rows, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis import experiment, judgement, metrics
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.published.number import Number
 
 NUMBER = Number(

@@ -20,9 +20,11 @@ from synthetic import ATTACK, STAGED, write_experiment
 
 from smoothcert import cli, config_files, files, fingerprint, runs
 from smoothcert.analysis import experiment
-from smoothcert.analysis.figures import FIGURE_FORMATS, draw_figures, names
+from smoothcert.analysis.draw_figures import draw_figures
+from smoothcert.analysis.figures import FIGURE_FORMATS, names
 from smoothcert.analysis.summary import summarize
-from smoothcert.analysis.tables import TABLES, write_tables
+from smoothcert.analysis.tables import TABLES
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.errors import UserError
 from smoothcert.options import read_section
 from smoothcert.records import PUBLISHED_COLUMNS

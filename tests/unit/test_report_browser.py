@@ -11,8 +11,8 @@ import pytest
 from synthetic import PUBLISHED, write_experiment
 
 from smoothcert.analysis import experiment, metrics
-from smoothcert.analysis.figures import draw_figures
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.draw_figures import draw_figures
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.report.page import write_report
 from smoothcert.smoothing.bounds import largest_radius
 

@@ -14,7 +14,7 @@ from scipy import stats
 from synthetic import FAR_APART, STAGED, SWEEP, rows, write_experiment, written
 
 from smoothcert import files
-from smoothcert.analysis.tables import write_tables
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.errors import UserError
 
 

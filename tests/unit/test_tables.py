@@ -19,7 +19,8 @@ from smoothcert import files, records
 from smoothcert.analysis import tables as package
 from smoothcert.analysis.figures import FIGURES
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
-from smoothcert.analysis.tables import TABLES, write_tables
+from smoothcert.analysis.tables import TABLES
+from smoothcert.analysis.write_tables import write_tables
 from smoothcert.errors import UserError
 
 HOSTILE = "<script>alert(1)</script> a|b & 50%_$x$"

@@ -14,7 +14,8 @@ from synthetic import write_experiment
 
 from smoothcert.analysis.cells import Block, Cell, Column, Table
 from smoothcert.analysis.latex import latex
-from smoothcert.analysis.tables import TABLES, write_tables
+from smoothcert.analysis.tables import TABLES
+from smoothcert.analysis.write_tables import write_tables
 
 HOSTILE = r"[1] * <script>alert(1)</script> 50% & $x_1$ #{}~^\ | ≈∞x₂² “η = 1” \input{x}"
 METHODS = [

@@ -204,7 +204,8 @@ def evaluations(wildcards):
 
 def tables_code(wildcards):
     """Return the fingerprint of the code of all tables."""
-    return fingerprint.of_stage(*(f"analysis.tables.{name}" for name in TABLES))
+    modules = [f"analysis.tables.{name}" for name in TABLES]
+    return fingerprint.of_stage("analysis.write_tables", *modules)
 
 
 def claims_checksum(wildcards):
@@ -218,7 +219,7 @@ def figures_code(wildcards):
     """Return the fingerprint of the code of an experiment's figures."""
     names = figures.names(EXPERIMENTS[wildcards.experiment])
     modules = [f"analysis.figures.{name}" for name in names]
-    return fingerprint.of_stage(*modules)
+    return fingerprint.of_stage("analysis.draw_figures", *modules)
 
 
 def figure_files(wildcards):

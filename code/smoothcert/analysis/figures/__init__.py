@@ -1,14 +1,12 @@
-"""The figures of an experiment: one module a kind, listed here.
+"""The figures of an experiment: one module a kind, listed here. ``draw_figures`` draws them.
 
-The workflow reads the list in its dry run, so this module imports pandas and matplotlib inside
-functions.
+The page and the workflow's dry run read the list, so this module imports neither pandas nor
+matplotlib.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from smoothcert.analysis import manifest as about
@@ -79,22 +77,3 @@ FIGURE_FORMATS = ("svg", "pdf", "png", "csv")
 def names(manifest: Manifest) -> list[str]:
     """Return the names of the figures that apply to an experiment."""
     return [name for name, kind in FIGURES.items() if kind.applies(manifest)]
-
-
-def draw_figures(manifest: Path, folder: Path) -> None:
-    """Draw the figures that apply to ``manifest`` into ``folder``, in FIGURE_FORMATS.
-
-    Each certificate table is read once. Equal runs give equal files. Raises UserError if the
-    manifest or a run's file is missing, damaged or of another protocol.
-    """
-    from smoothcert import files
-    from smoothcert.analysis.experiment import load
-    from smoothcert.analysis.figures import style
-
-    experiment = load(manifest)
-    for name in names(experiment.manifest):
-        module = importlib.import_module(f"{__name__}.{name}")
-        data = module.measure(experiment)
-        files.write_text(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.6g"))
-        with style.for_print():
-            style.save(module.draw(experiment, data), folder, name)
