@@ -86,6 +86,7 @@ class TestFetch:
             (archive(["mnist/cohen/noise_0.25_919"])[:60], 0, "sent no whole archive"),
             (archive(["mnist/cohen/noise_0.25_919"]), 9, "could not be downloaded"),
         ],
+        ids=["page", "cut", "broken off"],  # an archive has the time in it, and so would its id
     )
     def test_a_broken_download_is_one_line(self, tmp_path, monkeypatch, content, missing, message):
         """A proxy's page, an archive that was cut at its source, and a connection that broke."""

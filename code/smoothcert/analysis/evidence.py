@@ -29,7 +29,14 @@ from smoothcert.analysis.claims import Cell, Claim, Comparison
 from smoothcert.analysis.experiment import Run
 from smoothcert.analysis.measurement import Results
 from smoothcert.analysis.t_tests import Difference, Sample, common_deviation, difference, paired
-from smoothcert.analysis.verdicts import DIFFERENCE, EQUIVALENCE, STAGED, UNTAUGHT, UNTOLD, Outcome
+from smoothcert.analysis.verdicts import (
+    DIFFERENCE,
+    EQUIVALENCE,
+    STAGED,
+    TRAINING_UNTOLD,
+    UNTOLD,
+    Outcome,
+)
 from smoothcert.published import Query
 from smoothcert.published.number import Number
 from smoothcert.published.told import SELECTION, differing, same
@@ -206,7 +213,7 @@ def _differing(claim: Claim, cell: Cell, row: Row) -> tuple[str, ...]:
         for number in numbers
     ]
     found = [differing(row, certified | settings) for settings in trained if "epochs" in settings]
-    closest = min(found, key=len, default=(UNTAUGHT,))
+    closest = min(found, key=len, default=(TRAINING_UNTOLD,))
     return closest + ((STAGED,) if row.get("mode") == "staged" else ())
 
 

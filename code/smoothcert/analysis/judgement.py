@@ -134,7 +134,7 @@ def _pair(
     if protocol.mode == "staged":
         differs += (verdicts.STAGED,)
     if "epochs" not in number.settings:
-        differs += (verdicts.UNTAUGHT,)
+        differs += (verdicts.TRAINING_UNTOLD,)
     return Pair(
         ours,
         theirs,

@@ -46,7 +46,7 @@ UNTOLD = "mode evaluate does not tell abstentions from mistakes"
 STAGED = "mode (ours staged, theirs fixed)"
 """In what runs of that mode differ: it lowers radii."""
 
-UNTAUGHT = "training (theirs is not told)"
+TRAINING_UNTOLD = "training (theirs is not told)"
 """Why runs decide nothing about a number of whose training nothing is known."""
 
 NO_MARGIN = "a published share of 0 or 1 leaves no margin, so that no run can be shown to repeat it"
@@ -232,14 +232,17 @@ def _untested(pair: Pair) -> Verdict:
     if pair.differs:
         return Verdict(Kind.NOT_COMPARABLE, f"differs in {', '.join(pair.differs)}", **sides)
     unknown = pair.ours.std is None and pair.theirs.std is None
-    reason = (
-        NO_MARGIN
-        if not pair.margin
-        else "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
-        if unknown
-        else "all seeds give one number, which tells no deviation between them; it needs more "
-        "images or seeds"
-    )
+    if not pair.margin:
+        reason = NO_MARGIN
+    elif unknown:
+        reason = (
+            "no deviation between seeds is known on either side; it needs at least 2 seeds of ours"
+        )
+    else:
+        reason = (
+            "all seeds give one number, which tells no deviation between them; it needs more "
+            "images or seeds"
+        )
     return Verdict(
         Kind.INCONCLUSIVE,
         reason,

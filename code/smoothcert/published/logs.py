@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import os
 import shutil
 import tarfile
-import urllib.request
 import zlib
 from pathlib import Path
 
@@ -92,6 +90,9 @@ def _fetch_into(target: Path) -> None:
 
 
 def _download(address: str) -> bytes:
+    import http.client  # slow, and every command imports this module for the folder's name
+    import urllib.request
+
     say(f"downloading {address}")
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
