@@ -77,8 +77,8 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     try:
-        return json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except ValueError as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
@@ -130,6 +130,11 @@ def digest(content: Any) -> str:
     """Return the SHA-256 in hexadecimal of a JSON-like value, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's parser would take and JSON does not have."""
+    raise ValueError(f"{name} is no number")
 
 
 def _to_disk(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smoothcert import files, growing
 from smoothcert.errors import UnreadableError, UserError, reason
@@ -61,8 +62,39 @@ class Certificate:
     """Noisy copies in one forward pass; fewer than usual where memory ran out."""
 
 
-TOLD = {"point": dict, "protocol": dict, "shard": str, "images": int, "provenance": dict}
-"""What a description tells at least, and as what."""
+class _Told(BaseModel):
+    """What a description tells at least; it may tell more."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Point(_Told):
+    dataset: str
+    arch: str
+    sigma: float = Field(gt=0)
+
+
+class _Protocol(_Told):
+    subset: str
+    n: int
+
+
+class _Model(_Told):
+    sha256: str
+    provenance: dict[str, Any]
+
+
+class _Description(_Told):
+    point: _Point
+    protocol: _Protocol
+    shard: str
+    images: int
+    provenance: dict[str, Any]
+    # A published log has none of these.
+    model: _Model | None = None
+    test_images: int = 0
+    identity: str = ""
+
 
 COLUMNS = tuple(field.name for field in fields(Certificate))
 
@@ -179,9 +211,10 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         if (folder / CERTIFICATES).exists():
             raise UserError(f"{error}; delete the folder and {AGAIN}") from error
         raise UserError(f"{error}{hint_of_attack(folder)}") from error
-    for key, kind in TOLD.items():
-        if not isinstance(description, dict) or not isinstance(description.get(key), kind):
-            raise UserError(f"{about} does not tell {key}; delete it and {AGAIN}")
+    try:
+        _Description.model_validate(description)
+    except ValidationError as error:
+        raise UserError(f"{about}: {reason(error)}; delete it and {AGAIN}") from error
     return read_table(folder / CERTIFICATES, description["images"]), description
 
 

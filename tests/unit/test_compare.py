@@ -28,11 +28,11 @@ def write(root, name, content, sigma=0.5, **protocol):
     files.write_json(
         folder / "certificates.json",
         {
-            "point": {"sigma": sigma},
+            "point": {"dataset": "mnist", "arch": "lenet", "sigma": sigma},
             "provenance": {},
             "shard": "1/1",
             "images": len(content),
-            "protocol": {"n": 1000, "alpha": 0.001, "n0": 100} | protocol,
+            "protocol": {"subset": "all", "n": 1000, "alpha": 0.001, "n0": 100} | protocol,
         },
     )
 
@@ -126,7 +126,7 @@ def test_beside_a_log_radii_are_rounded_as_the_logs_are(tmp_path, digits, decima
     [
         (table(0), {"n": 10_000}, "A has n 1000 and B 10000"),
         (table(0), {"alpha": 0.01}, "A has alpha 0.001 and B 0.01"),
-        (table(0), {"mode": "evaluate"}, "A has mode None and B evaluate"),
+        (table(0), {"mode": "evaluate"}, "A has mode fixed and B evaluate"),
         (table(0), {"n": 10}, "b/seed-0/certificates.tsv has a radius of .*, and n 10 allows 0.0"),
         (table(0), {"m": 2}, "b/seed-0 states a protocol that this version does not know"),
         (table(0, images=range(0, N, 2)), {}, "has other images"),

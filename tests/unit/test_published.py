@@ -14,8 +14,8 @@ import yaml
 from smoothcert import datasets, methods, models, published
 from smoothcert.analysis import metrics
 from smoothcert.errors import UserError
-from smoothcert.published import FOLDER, Query, find, one
-from smoothcert.published.number import METRICS
+from smoothcert.published import FOLDER, Query, find, numbers
+from smoothcert.published.number import METRICS, Number
 from smoothcert.published.rows import COLUMNS, ROUNDINGS
 from smoothcert.smoothing.protocol import SUBSET
 
@@ -48,6 +48,12 @@ def write(folder: Path, *rows: dict[str, str], name: str = "someone2020") -> Pat
         table.writeheader()
         table.writerows({**ROW, **row} for row in rows)
     return path
+
+
+def one(wanted: Query, folder: Path = FOLDER) -> Number:
+    """Return the only published number that matches."""
+    (number,) = find(wanted, folder)
+    return number
 
 
 class TestReading:
@@ -151,7 +157,7 @@ class TestReading:
             "import sys\n"
             "from smoothcert import published\n"
             "assert published._read.cache_info().currsize == 0\n"
-            "published.one(published.Query(source='jeong2020rebuttal', method='macer', sigma=1))\n"
+            "published.find(published.Query(source='jeong2020rebuttal', method='macer', sigma=1))\n"
             "assert published._read.cache_info().currsize == 1\n"
             "assert not {'torch', 'pandas'} & set(sys.modules)\n"
         )
@@ -188,41 +194,43 @@ class TestFinding:
     def test_none_names_what_was_asked_and_what_there_is(self, tmp_path):
         write(tmp_path, {}, {"sigma": "1.00"})
         with pytest.raises(UserError) as caught:
-            one(Query(dataset="mnist", sigma=0.3, settings={"lambda": 10}), tmp_path)
+            numbers(Query(dataset="mnist", sigma=0.3, settings={"lambda": 10}), {}, tmp_path)
         assert str(caught.value) == (
-            "no published number has dataset mnist, sigma 0.3, lambda 10; sigma is one of 0.5, 1"
+            "no published number has dataset mnist, sigma 0.3, lambda 10; sigma is one of 0.5, 1; "
+            "published: none leaves the method out"
         )
 
     def test_twice_says_how_to_narrow(self, tmp_path):
         write(tmp_path, {}, {"sigma": "1.00", "table": "b"})
         with pytest.raises(UserError) as caught:
-            one(Query(dataset="mnist"), tmp_path)
+            numbers(Query(dataset="mnist"), {}, tmp_path)
         assert str(caught.value) == (
-            "2 published numbers have dataset mnist: add sigma, which is one of 0.5, 1"
+            "2 published numbers have metric certified_accuracy, radius 0.5, dataset mnist: "
+            "add sigma, which is one of 0.5, 1"
         )
 
     def test_twice_narrows_by_a_setting_or_a_source(self, tmp_path):
         write(tmp_path, {}, {"settings": "m=2;lambda=5", "table": "b"})
         with pytest.raises(UserError, match=r"add settings\.lambda, which is one of 10, 5$"):
-            one(Query(sigma=0.5), tmp_path)
+            numbers(Query(sigma=0.5), {}, tmp_path)
         write(tmp_path, {}, name="other2021")
         with pytest.raises(UserError, match="add source, which is one of other2021, someone2020"):
-            one(Query(settings={"lambda": 10}), tmp_path)
+            numbers(Query(settings={"lambda": 10}), {}, tmp_path)
 
     def test_twice_narrows_by_a_log_as_the_last_resort(self, tmp_path):
         write(tmp_path, {}, {"seeds": "5", "table": "b"}, {"seeds": "5", "table": "c"})
         with pytest.raises(
             UserError, match=r"3 published numbers .*: add seeds, which is one of 1"
         ):
-            one(Query(sigma=0.5), tmp_path)
+            numbers(Query(sigma=0.5), {}, tmp_path)
         with pytest.raises(
             UserError, match=r"2 published numbers .*: add table, which is one of b"
         ):
-            one(Query(seeds=5), tmp_path)
+            numbers(Query(seeds=5), {}, tmp_path)
 
     def test_a_misspelt_source(self):
         with pytest.raises(UserError, match="did you mean 'salman2019'"):
-            one(Query(source="salmon2019"))
+            find(Query(source="salmon2019"))
 
     def test_a_misspelt_key(self):
         with pytest.raises(ValueError, match="sgima"):
@@ -403,7 +411,7 @@ class TestSharedTraining:
         write(tmp_path, {})
         (tmp_path / "training.yaml").write_text(text)
         with pytest.raises(UserError) as caught:
-            one(Query(), tmp_path)
+            find(Query(), tmp_path)
         assert str(caught.value).startswith(f"{tmp_path}/training.yaml{message}")
         assert "\n" not in str(caught.value)
 

@@ -107,11 +107,25 @@ def test_attacks_are_not_taken_for_lost_certificates(tmp_path):
         records.read(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"point": {}, "protocol": {}}'])
-def test_a_damaged_description_is_one_line(tmp_path, content):
-    (tmp_path / "certificates.json").write_text(content)
-    with pytest.raises(UserError, match=r"certificates\.json does not tell (point|shard)"):
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("[]", "Input should be"),
+        ("{}", "point: Field required"),
+        ('{"point": {"dataset": "mnist", "arch": "lenet"}}', "point.sigma: Field required"),
+        ('{"point": {"dataset": "mnist", "arch": "lenet", "sigma": -1}}', "point.sigma: Input"),
+        ('{"point": NaN}', "cannot be read as JSON: NaN is no number; delete the folder"),
+    ],
+)
+def test_a_damaged_description_is_one_line(tmp_path, damage, fault):
+    about = tmp_path / "certificates.json"
+    about.write_text(damage)
+    about.with_suffix(".tsv").touch()
+    with pytest.raises(UserError) as caught:
         records.read(tmp_path)
+    assert str(caught.value).startswith(f"{about}")
+    assert fault in str(caught.value)
+    assert str(caught.value).endswith(f"and {records.AGAIN}")
 
 
 def partial(folder, mode="fixed"):

@@ -16,6 +16,7 @@ from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.analysis.t_tests import Difference, Sample, difference, paired
 from smoothcert.errors import UserError
 from smoothcert.run_files import CERTIFICATES, CERTIFICATES_DESCRIPTION
+from smoothcert.smoothing.protocol import read_protocol
 
 CONFIDENCE = 0.95
 """Confidence level of the intervals."""
@@ -102,15 +103,18 @@ def _cells(path: Path) -> Iterator[tuple[str, Side]]:
         for folder, table, its in zip(folders, tables, found, strict=True):
             refuse_impossible(folder / CERTIFICATES, table)
             refuse_beyond(folder, table, its)
-        settings = [{**one["protocol"], "sigma": one["point"].get("sigma")} for one in found]
+        settings = [
+            {**read_protocol(folder, its["protocol"]).model_dump(), "sigma": its["point"]["sigma"]}
+            for folder, its in zip(folders, found, strict=True)
+        ]
         for folder, its in zip(folders, settings, strict=True):
             for key in (*PROTOCOL, "sigma"):
-                if its.get(key) != settings[0].get(key):
+                if its[key] != settings[0][key]:
                     raise UserError(
-                        f"{folders[0]} has {key} {settings[0].get(key)} and {folder} "
-                        f"{its.get(key)}: they are no seeds of one cell"
+                        f"{folders[0]} has {key} {settings[0][key]} and {folder} {its[key]}: they "
+                        "are no seeds of one cell"
                     )
-        yield name, Side(folders, tables, found[0]["protocol"])
+        yield name, Side(folders, tables, settings[0])
 
 
 def _pair(name: str, a: Side, b: Side, images: int) -> Iterator[str]:
@@ -198,7 +202,7 @@ def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
     if first.empty:
         raise UserError(f"{place}{a.paths[0]} and {b.paths[0]} have no image in common")
     for side in (a, b):
-        if side.protocol and side.protocol.get("mode") == "radius":
+        if side.protocol and side.protocol["mode"] == "radius":
             raise UserError(
                 f"{place}{side.paths[0]} was certified in mode radius, which tells neither ACR nor "
                 "clean accuracy; compare certificates of another mode"
@@ -215,8 +219,8 @@ def _refuse_incomparable(name: str, a: Side, b: Side) -> None:
                 )
     if a.protocol and b.protocol:
         for key in PROTOCOL:
-            if a.protocol.get(key) != b.protocol.get(key):
+            if a.protocol[key] != b.protocol[key]:
                 raise UserError(
-                    f"{place}A has {key} {a.protocol.get(key)} and B {b.protocol.get(key)}: "
+                    f"{place}A has {key} {a.protocol[key]} and B {b.protocol[key]}: "
                     "certificates of different protocols are not comparable"
                 )

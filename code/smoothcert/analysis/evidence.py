@@ -164,11 +164,12 @@ def _finding(
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
     if comparison.relation != "steady":
         drawn = _drawn(claim, cells, sides)
-        if drawn and drawn.images == 1:
+        if drawn and not drawn.df:
             return found(Outcome.UNDECIDED, "a single image tells nothing of the others")
         if drawn:
-            over = drawn.added_to(over)
-            basis += f", {drawn.images:,} of {drawn.of:,} images"
+            over = over.with_error_of(drawn)
+            images = datasets.describe(claim.dataset).test_images
+            basis += f", {drawn.df + 1:,} of {images:,} images"
     level = EQUIVALENCE if comparison.relation == "equal" else DIFFERENCE
     outcome = Outcome.SUPPORTED
     if _surplus(comparison, over, ours, theirs, level)[0] <= 0:
@@ -236,37 +237,23 @@ def _published(claim: Claim, cell: Cell, sigma: float) -> list[Number]:
     return [number for number in found if number.best_of is None] or found
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """The error of a difference that comes from having a part of the images."""
+def _drawn(claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]]) -> Difference | None:
+    """Return left minus right with the error that comes from having a part of the images.
 
-    difference: Difference
-    images: int
-    of: int
-
-    def added_to(self, over: Difference) -> Difference:
-        """Return a difference over seeds with this error too.
-
-        That of a part of a finite population (Cochran 1977, section 2.6); degrees of freedom by
-        Satterthwaite (1946), as Welch's.
-        """
-        seeds, images = over.error**2, self.difference.error**2 * (1 - self.images / self.of)
-        spread = seeds**2 / over.df + images**2 / self.difference.df
-        return replace(over, error=math.sqrt(seeds + images), df=(seeds + images) ** 2 / spread)
-
-
-def _drawn(claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]]) -> _Drawn | None:
-    """Return the error of the images, unless they are all, or those that the source certified."""
+    That of a part of a finite population (Cochran 1977, section 2.6). None if there are all images,
+    or those that the source certified.
+    """
     of_images = [[row.get("of_images") for row in rows] for rows in sides]
     if any(values is None for rows in of_images for values in rows):
         return None
     left, right = (np.mean(rows, axis=0) for rows in of_images)
-    images, everything = len(left), datasets.describe(claim.dataset).test_images
+    part = len(left) / datasets.describe(claim.dataset).test_images
     row = sides[0][0]
     theirs = {n.subset for cell in cells for n in _published(claim, cell, row["sigma"])}
-    if images == everything or row["subset"] in theirs:
+    if part == 1 or row["subset"] in theirs:
         return None
-    return _Drawn(paired(left - right), images, everything)
+    over = paired(left - right)
+    return replace(over, error=over.error * math.sqrt(1 - part))
 
 
 def _rows(cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame) -> Iterator[Row]:

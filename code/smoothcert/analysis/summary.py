@@ -92,7 +92,9 @@ def summarize(certificates: Path) -> str:
 
 def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | None:
     """Return costs and outcome of the training whose log is in ``folder``, if it is known."""
-    if "converted_from" in description["point"] or not (folder / TRAINING_LOG).exists():
+    model = description.get("model")
+    converted = "converted_from" in description["point"]
+    if not model or converted or not (folder / TRAINING_LOG).exists():
         return None
     log = read_training(folder)
     last = log.iloc[-1]
@@ -101,7 +103,7 @@ def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | Non
         "epochs": len(log),
         "final_loss": float(last["loss"]),
         "final_noisy_accuracy": float(last["noisy_accuracy"]),
-        "provenance": description["model"]["provenance"],
+        "provenance": model["provenance"],
     }
 
 

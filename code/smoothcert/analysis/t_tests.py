@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,16 @@ class Difference:
         """Return the bounds of the confidence interval, widened by the rounding on both sides."""
         reach = float(stdtrit(self.df, (1 + level) / 2)) * self.error + self.rounding
         return self.value - reach, self.value + reach
+
+    def with_error_of(self, other: Difference) -> Difference:
+        """Return this difference with an independent error of the same one added to its own.
+
+        Degrees of freedom by Satterthwaite (1946), as Welch's. One of the two errors must be above 0.
+        """
+        own, added = self.error**2, other.error**2
+        spread = own**2 / self.df + added**2 / other.df
+        error, df = math.sqrt(own + added), (own + added) ** 2 / spread
+        return replace(self, error=error, df=df)
 
     def p_value(self) -> float:
         """Return the two-sided p value of no difference, allowing for the rounding.

@@ -81,19 +81,6 @@ def find(wanted: Query, folder: Path = FOLDER) -> list[Number]:
     return [entry for name in names for entry in _read(folder, name) if _matches(entry, wanted)]
 
 
-def one(wanted: Query, folder: Path = FOLDER) -> Number:
-    """Return the one published number that matches.
-
-    Raises UserError if there is none, or several: then it says which key would narrow them.
-    """
-    entries = find(wanted, folder)
-    if not entries:
-        raise UserError(_absent(wanted, folder))
-    if len(entries) > 1:
-        raise UserError(_ambiguous(wanted, entries))
-    return entries[0]
-
-
 def combine(*wanted: Wanted | dict[str, Any]) -> Query:
     """Return what all of them ask for; later ones win."""
     content: dict[str, Any] = {}
