@@ -410,7 +410,7 @@ _COMMANDS = {
     "certify": ("Certify a trained classifier.", _certify_options, _certify),
     "predict": ("Predict with a trained classifier.", _predict_options, _predict),
     "attack": ("Predict with a trained classifier under attack.", _attack_options, _attack),
-    "doctor": ("Look at a configuration or a model first.", _doctor_options, _doctor),
+    "doctor": ("Look for problems in a configuration or a model.", _doctor_options, _doctor),
     "cost": ("Estimate the hours that a configuration takes.", _cost_options, _cost),
     "merge": ("Join the shards of a certification.", _merge_options, _merge),
     "summarize": ("Summarise certificates in summary.json.", _summarize_options, _summarize),

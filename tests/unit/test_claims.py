@@ -321,14 +321,29 @@ class TestEvaluate:
         )
         exact = {"method": "consistency", "lambda": 20, "settings": {"form": "first"}}
         assert self.outcome(table, {"left": exact}) == Outcome.SUPPORTED
-        result = evaluate(claim({"left": exact | {"settings": {}}}), table)
-        assert result.outcome == Outcome.UNDECIDED
-        assert result.findings[0].reason == (
-            "consistency (lambda 20) was run with several settings at sigma 0.50; the claim must "
-            "name lambda or settings"
-        )
+        others = exact | {"settings": {"form": "released"}}
+        assert self.outcome(table, {"left": others}) == Outcome.NOT_COMPARABLE
         unknown = exact | {"settings": {"m": 1}}
         assert self.outcome(table, {"left": unknown}) == Outcome.NOT_RUN
+
+    def test_runs_unlike_the_published_ones_are_left_out_beside_others(self):
+        published = runs(("consistency", HIGH), ("gaussian", LOW), configuration="a")
+        other = runs(("consistency", LOW), configuration="b", **{"lambda": 5.0})
+        assert self.outcome(pd.concat([other, published]), {}) == Outcome.SUPPORTED
+
+    def test_several_settings_that_the_source_does_not_tell_apart_tell_nothing(self):
+        table = pd.concat(
+            [
+                runs(("consistency", HIGH), ("gaussian", LOW), configuration="a"),
+                runs(("consistency", LOW), configuration="b"),
+            ]
+        )
+        result = evaluate(claim(), table)
+        assert result.outcome == Outcome.UNDECIDED
+        assert result.findings[0].reason == (
+            "consistency was run with several settings at sigma 0.50; the claim must name lambda "
+            "or settings"
+        )
 
     def test_metric_and_radius_select(self):
         change = {"metric": "certified_accuracy", "radius": 0.5}

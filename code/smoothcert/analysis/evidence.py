@@ -151,11 +151,10 @@ def _finding(
     def found(outcome: Outcome, reason: str, **more: Any) -> Finding:
         return Finding(comparison, comparison.left, right, sigma, outcome, reason, **more)
 
-    cells = (comparison.left, right)
-    sides = [list(_rows(cell, comparison, sigma, runs)) for cell in cells]
-    if fault := _unusable(claim, cells, sides, sigma):
+    sides = [_side(claim, cell, comparison, sigma, runs) for cell in (comparison.left, right)]
+    if fault := _unusable(sides, sigma):
         return found(*fault)
-    ours, theirs = (Sample.of([row["value"] for row in rows]) for rows in sides)
+    ours, theirs = (Sample.of([row["value"] for row in side.rows]) for side in sides)
     over = difference(ours, theirs)
     if over is None:
         return found(Outcome.UNDECIDED, "a single run on a side tells no deviation between seeds")
@@ -163,7 +162,7 @@ def _finding(
         return found(Outcome.UNDECIDED, "all runs give one number, which tells no deviation")
     basis = f"{ours.seeds} and {theirs.seeds} seeds"
     if comparison.relation != "steady":
-        drawn = _drawn(claim, cells, sides)
+        drawn = _drawn(claim, sides)
         if drawn and not drawn.df:
             return found(Outcome.UNDECIDED, "a single image tells nothing of the others")
         if drawn:
@@ -182,31 +181,56 @@ def _finding(
     return found(outcome, basis, difference=over, interval=over.interval(level), level=level)
 
 
-def _unusable(
-    claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]], sigma: float
-) -> tuple[Outcome, str] | None:
+@dataclass(frozen=True)
+class _Side:
+    """The runs of one cell."""
+
+    cell: Cell
+    rows: list[Row]
+    """One a run."""
+    differs: tuple[str, ...]
+    """In what the first run differs from the published one that is most like it."""
+    subsets: set[str]
+    """Of the published numbers: the images that the source certified."""
+
+
+def _side(
+    claim: Claim, cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame
+) -> _Side:
+    """Return the runs of a cell: those that are like a published one, if there are any."""
+    rows = list(_rows(cell, comparison, sigma, runs))
+    numbers = _published(claim, cell, sigma)
+    differs = [_differing(claim, cell, numbers, row) for row in rows]
+    if not all(differs):
+        rows = [row for row, told in zip(rows, differs, strict=True) if not told]
+        differs = [()]
+    return _Side(cell, rows, next(iter(differs), ()), {number.subset for number in numbers})
+
+
+def _unusable(sides: Sequence[_Side], sigma: float) -> tuple[Outcome, str] | None:
     """Return why the runs of two cells cannot be compared with the claim, if so."""
-    for cell, rows in zip(cells, sides, strict=True):
-        if not rows:
-            return Outcome.NOT_RUN, f"{cell} was not run at sigma {sigma:.2f}"
-    for cell, rows in zip(cells, sides, strict=True):
-        seeds, configurations = ({row.get(k) for row in rows} for k in ("seed", "configuration"))
-        if len(seeds) < len(rows) or len(configurations) > 1:
+    for side in sides:
+        if not side.rows:
+            return Outcome.NOT_RUN, f"{side.cell} was not run at sigma {sigma:.2f}"
+    for side in sides:
+        if side.differs:
+            return Outcome.NOT_COMPARABLE, f"{side.cell} differs in {', '.join(side.differs)}"
+        if np.isnan(side.rows[0]["value"]):
+            return Outcome.NOT_COMPARABLE, f"{side.cell}: {UNTOLD}"
+    for side in sides:
+        seeds, configurations = (
+            {row.get(key) for row in side.rows} for key in ("seed", "configuration")
+        )
+        if len(seeds) < len(side.rows) or len(configurations) > 1:
             return Outcome.UNDECIDED, (
-                f"{cell} was run with several settings at sigma {sigma:.2f}; the claim must name "
-                "lambda or settings"
+                f"{side.cell} was run with several settings at sigma {sigma:.2f}; the claim must "
+                "name lambda or settings"
             )
-    for cell, (row, *_) in zip(cells, sides, strict=True):
-        if np.isnan(row["value"]):
-            return Outcome.NOT_COMPARABLE, f"{cell}: {UNTOLD}"
-        if differs := _differing(claim, cell, row):
-            return Outcome.NOT_COMPARABLE, f"{cell} differs in {', '.join(differs)}"
     return None
 
 
-def _differing(claim: Claim, cell: Cell, row: Row) -> tuple[str, ...]:
+def _differing(claim: Claim, cell: Cell, numbers: Sequence[Number], row: Row) -> tuple[str, ...]:
     """Return in what a run differs from the published one of its cell that is most like it."""
-    numbers = _published(claim, cell, row["sigma"])
     source = cell.published or claim.published
     certified = published.protocol(source, claim.dataset, claim.arch, cell.method)
     trained = [
@@ -237,20 +261,18 @@ def _published(claim: Claim, cell: Cell, sigma: float) -> list[Number]:
     return [number for number in found if number.best_of is None] or found
 
 
-def _drawn(claim: Claim, cells: Sequence[Cell], sides: Sequence[list[Row]]) -> Difference | None:
+def _drawn(claim: Claim, sides: Sequence[_Side]) -> Difference | None:
     """Return left minus right with the error that comes from having a part of the images.
 
     That of a part of a finite population (Cochran 1977, section 2.6). None if there are all images,
     or those that the source certified.
     """
-    of_images = [[row.get("of_images") for row in rows] for rows in sides]
+    of_images = [[row.get("of_images") for row in side.rows] for side in sides]
     if any(values is None for rows in of_images for values in rows):
         return None
     left, right = (np.mean(rows, axis=0) for rows in of_images)
     part = len(left) / datasets.describe(claim.dataset).test_images
-    row = sides[0][0]
-    theirs = {n.subset for cell in cells for n in _published(claim, cell, row["sigma"])}
-    if part == 1 or row["subset"] in theirs:
+    if part == 1 or sides[0].rows[0]["subset"] in sides[0].subsets | sides[1].subsets:
         return None
     over = paired(left - right)
     return replace(over, error=over.error * math.sqrt(1 - part))

@@ -23,6 +23,8 @@ class Judged:
     target: Target
     number: Number
     verdict: Verdict | None
+    by_logs: bool = False
+    """Whether the published logs' value on our images stands in for the number."""
 
     @property
     def kind(self) -> Kind:
@@ -51,6 +53,7 @@ def judge(experiment: Experiment) -> list[Judged]:
     judged: list[Judged] = []
     compared: dict[int, Pair] = {}
     doubts: dict[int, str | None] = {}
+    by_logs: dict[int, bool] = {}
     for target, row in zip(targets, samples, strict=True):
         for number, ours in zip(target.numbers, row, strict=True):
             if target.log and number.subset != experiment.protocol.subset:
@@ -59,6 +62,7 @@ def judge(experiment: Experiment) -> list[Judged]:
                 log, doubt = logs.get(_key(number), (None, None))
                 pair = _pair(experiment, target, number, ours, log)
                 compared[len(judged)] = pair
+                by_logs[len(judged)] = pair.theirs is log
                 doubts[len(judged)] = doubt if pair.theirs is log else None
             verdict = None
             if target.log:
@@ -68,7 +72,8 @@ def judge(experiment: Experiment) -> list[Judged]:
             judged.append(Judged(target, number, verdict))
     for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
         reason = "; ".join(filter(None, (verdict.reason, doubts[place])))
-        judged[place] = replace(judged[place], verdict=replace(verdict, reason=reason))
+        verdict = replace(verdict, reason=reason)
+        judged[place] = replace(judged[place], verdict=verdict, by_logs=by_logs[place])
     return judged
 
 

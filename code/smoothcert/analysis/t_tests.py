@@ -80,7 +80,7 @@ class Difference:
     def with_error_of(self, other: Difference) -> Difference:
         """Return this difference with an independent error of the same one added to its own.
 
-        Degrees of freedom by Satterthwaite (1946), as Welch's. One of the two errors must be above 0.
+        Degrees of freedom by Satterthwaite (1946), as Welch's. One must have an error.
         """
         own, added = self.error**2, other.error**2
         spread = own**2 / self.df + added**2 / other.df

@@ -195,7 +195,7 @@ def recompute(log: Sample | None, number: Number) -> Verdict:
     if wrong:
         kind, reason = Kind.DIFFERS, f"the log differs: {' and '.join(wrong)}"
     else:
-        kind, reason = Kind.IDENTICAL, "the log gives the same digits"
+        kind, reason = Kind.IDENTICAL, "the log agrees to the digits given"
     return Verdict(kind, reason, log, theirs, difference=off, best_of=number.best_of)
 
 

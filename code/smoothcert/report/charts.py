@@ -48,7 +48,7 @@ def _curves() -> alt.LayerChart:
 
     Data set ``curves``: a record a row with ``title``, ``colour``, ``dash`` and, by radius, the
     arrays ``radius``, ``mean``, ``low`` and ``high``. Data set ``published``: a record a point
-    with ``row`` (null if it was not run), ``title``, ``colour``, ``about``, ``radius``, ``mean``,
+    with ``row`` (null if it was not run), ``title``, ``colour``, ``source``, ``radius``, ``mean``,
     ``std`` and ``seeds``. The parameter ``shown`` lists the titles to show, ``at`` is the radius
     that is read, ``cap`` the largest one.
     """
@@ -78,7 +78,7 @@ def _curves() -> alt.LayerChart:
             alt.Color("colour:N").scale(None),
             tooltip=[
                 alt.Tooltip("title:N", title="Method"),
-                alt.Tooltip("about:N", title="Published"),
+                alt.Tooltip("source:N", title="Published"),
                 alt.Tooltip("radius:Q", title="r"),
                 alt.Tooltip("mean:Q", title="Certified", format=".2%"),
                 alt.Tooltip("std:Q", title="±", format=".2%"),

@@ -12,8 +12,7 @@ from markupsafe import Markup
 
 from smoothcert import __version__, datasets, files
 from smoothcert.analysis.experiment import Experiment, Run, load
-from smoothcert.analysis.figures import names
-from smoothcert.analysis.figures.style import appearance
+from smoothcert.analysis.figures import names, style
 from smoothcert.report import charts, exhibits, origin, series, template
 
 OWN_PLACE = ("verdicts", "claims", "cost", "p_lower")
@@ -74,7 +73,8 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
 
 def _rows(experiment: Experiment) -> list[dict[str, Any]]:
     """Return how tables and charts call and draw each row."""
-    looks = [appearance(index) for index in range(len(experiment.rows))]
+    numbers = style.numbers(experiment)
+    looks = [style.appearance(numbers[row]) for row in experiment.rows]
     return [
         {"title": row.title, "colour": look["color"], "dash": _dash(look["linestyle"])}
         for row, look in zip(experiment.rows, looks, strict=True)

@@ -129,12 +129,10 @@ def _published(
         if point["sigma"] != sigma or point["radius"] > cap:
             continue
         title = experiment.row_of(point["label"], point["lambda"]).title
-        origin = (point[key] for key in ("source", "subset", "n0", "n", "alpha"))
         yield {
             "row": titles.index(title) if title in titles else None,
             "title": title,
-            "about": published_points.about(experiment, *origin),
-            **{key: point[key] for key in ("radius", "mean", "std", "seeds")},
+            **{key: point[key] for key in ("source", "radius", "mean", "std", "seeds")},
         }
 
 

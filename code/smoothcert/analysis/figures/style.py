@@ -6,6 +6,7 @@ in grey too.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -89,8 +90,34 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 # Lines
 
 
+def numbers(experiment: Experiment) -> dict[Row, int]:
+    """Return the number of each row, which tells its colour, dash and marker.
+
+    A published log has the colour of the runs that repeat it.
+    """
+    keys = [
+        (run.point.method, run.point.parameters, run.point.weight, run.point.sigma)
+        for run in experiment.runs
+    ]
+    repeated: dict[tuple, Row] = {}
+    for key, run in zip(keys, experiment.runs, strict=True):
+        if run.log is None:
+            repeated.setdefault(key, run.row)
+    twins = {
+        run.row: repeated[key]
+        for key, run in zip(keys, experiment.runs, strict=True)
+        if run.log is not None and key in repeated
+    }
+    others = [row for row in experiment.rows if row not in twins]
+    found = {row: number for number, row in enumerate(others)}
+    for row, twin in twins.items():
+        alike = itertools.count(found[twin] + len(_PALETTE), len(_PALETTE))
+        found[row] = next(number for number in alike if number not in found.values())
+    return found
+
+
 def appearance(index: int) -> dict[str, Any]:
-    """Return colour and dash of a row: different for the first 40."""
+    """Return colour and dash of a row's number: different for the first 40."""
     return {
         "color": _PALETTE[index % len(_PALETTE)],
         "linestyle": _DASHES[index % len(_DASHES)],
@@ -98,7 +125,7 @@ def appearance(index: int) -> dict[str, Any]:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Return the look of a row's line; from the first repeated dash on, it bears marks."""
+    """Return the look of a row's line; from the first number beyond the dashes, it bears marks."""
     again = index // len(_DASHES)
     if again == 0:
         return appearance(index)

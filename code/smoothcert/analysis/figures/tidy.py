@@ -9,6 +9,7 @@ import pandas as pd
 
 from smoothcert.analysis import measurement, metrics
 from smoothcert.analysis.experiment import Experiment, Row, Run
+from smoothcert.analysis.figures import style
 from smoothcert.analysis.metrics import Estimate
 
 POINTS = 400
@@ -39,8 +40,9 @@ def of(row: Row, data: pd.DataFrame) -> pd.DataFrame:
 
 
 def rows(experiment: Experiment, data: pd.DataFrame) -> list[tuple[int, Row]]:
-    """Return the rows of the experiment that ``data`` has, with their indices."""
-    return [(index, row) for index, row in enumerate(experiment.rows) if len(of(row, data))]
+    """Return the rows of the experiment that ``data`` has, with the numbers of their looks."""
+    numbers = style.numbers(experiment)
+    return [(numbers[row], row) for row in experiment.rows if len(of(row, data))]
 
 
 def acr(runs: Sequence[Run]) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def table(results: Results) -> Table:
     return Table(
         [
             "Time on one device, as the training logs and the certificates tell it, without "
-            "starting up and reading data. ± is the sample standard deviation over the runs, of "
-            "all noise levels and seeds. Peak memory is the largest of any of their jobs' last "
-            "tries, without the GPU's own, as Snakemake's benchmark files tell it; a dash where "
-            "there is none.",
+            "starting up and reading data. It is elapsed time: jobs that shared a device took "
+            "longer, and nothing here tells which did. ± is the sample standard deviation over the "
+            "runs, of all noise levels and seeds. Peak memory is the largest of any of their jobs' "
+            "last tries, without the GPU's own, as Snakemake's benchmark files tell it; a dash "
+            "where there is none.",
         ],
         [_block(results, stage, lines) for stage, lines in stages.items()],
         pd.DataFrame(

@@ -17,10 +17,13 @@ from smoothcert.analysis.verdicts import Kind, Verdict, printed
 
 COLUMNS = (
     "label", "lambda", "sigma", "metric", "radius", "published", "published_std",
-    "published_seeds", "ours", "ours_std", "ours_seeds", "difference", "low", "high", "level",
-    "margin", "verdict", "reason", "assumed", "best_of", "seeds_needed", "images_needed",
-    "source", "table", "note",
+    "published_seeds", "basis", "as_published", "as_published_std", "ours", "ours_std",
+    "ours_seeds", "difference", "low", "high", "level", "margin", "verdict", "reason", "assumed",
+    "best_of", "seeds_needed", "images_needed", "source", "table", "note",
 )  # fmt: skip
+
+AS_PUBLISHED, BY_LOGS = "as published", "their logs"
+"""What stands for the published number: itself, or its logs' value on the same images as ours."""
 
 TITLES = {
     metrics.ACR: "Average certified radius",
@@ -55,12 +58,14 @@ def _blocks(judged: list[Judged]) -> Iterator[tuple[str, list[Judged]]]:
 
 def _block(results: Results, title: str, judged: list[Judged]) -> Block:
     radius = [Column("r")] if judged[0].number.metric == metrics.CERTIFIED else []
+    basis = any(one.by_logs for one in judged)
     columns = [
         Column("Method", words=True),
         Column("σ"),
         *radius,
         Column("Published"),
         Column("Seeds"),
+        *([Column("Basis", words=True)] if basis else []),
         Column("These runs"),
         Column("Seeds"),
         Column("Difference"),
@@ -68,10 +73,10 @@ def _block(results: Results, title: str, judged: list[Judged]) -> Block:
         Column("Verdict", words=True),
         Column("Grounds", words=True),
     ]
-    return Block(title, columns, [_line(results, one) for one in judged])
+    return Block(title, columns, [_line(results, one, basis) for one in judged])
 
 
-def _line(results: Results, one: Judged) -> list[Cell]:
+def _line(results: Results, one: Judged, basis: bool) -> list[Cell]:
     number, verdict, target = one.number, one.verdict, one.target
     show = base.radius if number.metric == metrics.ACR else base.percent
     theirs = verdict.theirs if verdict else printed(number)
@@ -81,12 +86,17 @@ def _line(results: Results, one: Judged) -> list[Cell]:
         Cell(f"{target.sigma:.2f}"),
         *([] if number.radius is None else [Cell(f"{number.radius:.2f}")]),
         *_sample(theirs, show),
+        *([Cell(_basis(one))] if basis else []),
         *_sample(verdict.ours if verdict else None, show),
         Cell(_signed(show(verdict.difference))) if known else base.ABSENT,
         _interval(verdict, show),
         Cell(str(one.kind)),
         Cell(_grounds(verdict)),
     ]
+
+
+def _basis(one: Judged) -> str:
+    return BY_LOGS if one.by_logs else AS_PUBLISHED
 
 
 def _sample(sample: Sample | None, show: Callable[[float], str]) -> list[Cell]:
@@ -131,6 +141,9 @@ def _row(one: Judged) -> dict[str, Any]:
         "published": number.value,
         "published_std": number.std,
         "published_seeds": number.seeds,
+        "basis": _basis(one),
+        "as_published": number.value,
+        "as_published_std": number.std,
         "verdict": str(one.kind),
         "reason": _grounds(verdict),
         "source": number.source,
@@ -169,9 +182,13 @@ def _notes(results: Results, judged: list[Judged]) -> list[str]:
             "interval, adjusted by Holm's method for this table, excludes 0: the difference is no "
             "chance, and not shown to be small. Inconclusive: otherwise. Interval: the 90% one, or "
             "that which excludes 0 if not reproduced. Both sides are taken to deviate alike "
-            "between seeds: Student's t. Radii are first rounded as the published ones were. Where "
-            "this report holds the logs of the published runs, their value on the same images "
-            "stands for the printed one."
+            "between seeds: Student's t. Radii are first rounded as the published ones were."
+        )
+    if any(one.by_logs for one in judged):
+        notes.append(
+            f"Basis: {BY_LOGS}, where this report holds the logs of the published runs. Their "
+            "value on the same images then stands for the published one, which verdicts.csv "
+            "has under as_published."
         )
     if kinds & {Kind.IDENTICAL, Kind.DIFFERS, Kind.NO_LOG}:
         notes.append(
