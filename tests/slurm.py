@@ -127,7 +127,7 @@ class Slurm:
         return [Job(*line.split("|")[:4]) for line in lines.splitlines()]
 
     def cancel(self, job: Job) -> None:
-        """End a job as its time limit or a preemption would."""
+        """Cancel a job, which is told to end before it is killed, as at its time limit."""
         self.run("scancel", job.number)
 
     def kill(self, job: Job) -> None:

@@ -20,6 +20,7 @@ from smoothcert.options import (
     add_machine,
     add_model,
     add_output,
+    add_replace,
     add_section,
     finite,
     read_section,
@@ -287,13 +288,14 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _merge_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
+    add_replace(command)
     add_output(command, "folder for certificates.tsv and certificates.json")
 
 
 def _merge(options: argparse.Namespace) -> None:
     from smoothcert.smoothing.shards import merge
 
-    merge(options.shards, options.output)
+    merge(options.shards, options.output, options.replace)
 
 
 def _summarize_options(command: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from smoothcert.errors import UnreadableError, UserError
+from smoothcert.progress import say
+
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""How file systems say that they have no locks."""
 
 
 @contextmanager
@@ -94,11 +99,17 @@ def set_aside(path: Path) -> Path:
 def lock(path: Path) -> TextIO:
     """Return an open file that keeps other processes from what it stands for until it is closed.
 
-    Raises UserError, which names the holder, if another process has it.
+    On a file system without locks, as Lustre may be mounted, it says that it keeps nobody. Raises
+    UserError, which names the holder, if another process has it.
     """
     try:
         handle = path.open("a+", encoding="utf-8")
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            say(f"{path.parent} cannot be locked ({error.strerror}): let no other process write it")
         handle.truncate(0)
         print(f"process {os.getpid()} on {os.uname().nodename}", end="", file=handle, flush=True)
     except BlockingIOError as error:

@@ -69,6 +69,11 @@ def add_model(command: argparse.ArgumentParser, section: type[Section], title: s
     add_section(command, section, title)
     add_data_dir(command)
     add_machine(command)
+    add_replace(command)
+
+
+def add_replace(command: argparse.ArgumentParser) -> None:
+    """Add the option of a command that writes a table."""
     command.add_argument(
         "--replace",
         action="store_true",

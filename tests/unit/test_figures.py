@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
-from synthetic import ATTACK, CONFIGURATION, PUBLISHED, STAGED, write_experiment
+from synthetic import AS_CERTIFIED, ATTACK, CONFIGURATION, STAGED, write_experiment
 
 from smoothcert import config_files, files, records
 from smoothcert.analysis import experiment, figures, metrics
@@ -223,7 +223,7 @@ class TestCertifiedAccuracy:
 
     def test_published_points_take_the_look_of_their_row(self, load):
         content = load(
-            **PUBLISHED,
+            **AS_CERTIFIED,
             methods=[
                 {"method": "consistency", "lambda": 5, "published": "none"},
                 GAUSSIAN,
@@ -242,21 +242,41 @@ class TestCertifiedAccuracy:
         curve, (own, other) = lines[1], [one for one in lines if one.get_linestyle() == "None"]
         assert own.get_color() == curve.get_color()
         assert own.get_markerfacecolor() == "none"
-        shown = printed[printed["radius"] <= largest_radius(1000, 0.001, 0.5)]
-        assert len(shown) < len(printed)
-        assert_array_equal(own.get_xdata(), shown["radius"])
-        assert_array_equal(own.get_ydata(), shown["mean"])
+        assert_array_equal(own.get_xdata(), printed["radius"])
+        assert_array_equal(own.get_ydata(), printed["mean"])
         assert other.get_color() not in {line.get_color() for line in lines[:2]}
         assert legend(figure)[2:] == [
-            "Gaussian, published (salman2019, subset all, n = 100,000)",
-            "Another, published (salman2019, subset all, n = 100,000)",
+            "Gaussian, published (salman2019)",
+            "Another, published (salman2019)",
         ]
+        assert "left out" not in figure.texts[0].get_text()
+
+    def test_published_points_beyond_the_cap_are_not_drawn(self, load):
+        few = {"certification": {"subset": "all", "n": 1000}}
+        content = load(**AS_CERTIFIED | few, methods=[GAUSSIAN], sigmas=[0.5])
+        (target,) = content.published
+        untold = tuple(replace(number, n=None) for number in target.numbers)
+        content = replace(content, published=(replace(target, numbers=untold),))
+        figure = certified_accuracy.draw(content, certified_accuracy.measure(content))
+        (own,) = (one for one in figure.axes[0].get_lines() if one.get_linestyle() == "None")
+        cap, radii = (
+            largest_radius(1000, 0.001, 0.5),
+            [n.radius for n in untold if n.metric == metrics.CERTIFIED],
+        )
+        assert max(radii) > cap
+        assert_array_equal(own.get_xdata(), [radius for radius in radii if radius <= cap])
+
+    @pytest.mark.parametrize("change", [{"subset": "every-20"}, {"n": 1000}, {"mode": "staged"}])
+    def test_published_points_of_another_protocol_are_left_out(self, load, change):
+        """Beside curves of other images the eye would compare them."""
+        protocol = AS_CERTIFIED["certification"] | change
+        content = load(**AS_CERTIFIED | {"certification": protocol}, methods=[GAUSSIAN])
+        data = certified_accuracy.measure(content)
+        assert set(data["source"]) == {"ours"}
+        assert "left out" in certified_accuracy.draw(content, data).texts[0].get_text()
 
     def test_points_of_a_log_are_left_out_where_ours_have_them(self, load):
-        content = load(
-            **PUBLISHED,
-            methods=[GAUSSIAN],
-        )
+        content = load(**AS_CERTIFIED, methods=[GAUSSIAN])
         points = (certified_accuracy.measure(content)["source"] == "salman2019").sum()
         log = [replace(target, label="Log", log=True) for target in content.published]
         for published, expected in (((*content.published, *log), points), (log, points)):

@@ -239,6 +239,9 @@ def test_snakemakes_own_report(finished):
     assert '"labels": {"experiment": "tiny", "dataset": "digits", "method": ' in page
 
 
+MERGE = "workflow/rules/certify.smk"
+
+
 def test_shards_give_the_same_certificates_in_parallel_jobs(finished):
     content = copy.deepcopy(TINY)
     content["experiments"][0]["certification"]["subset"] = "every-30"
@@ -256,6 +259,11 @@ def test_shards_give_the_same_certificates_in_parallel_jobs(finished):
         assert result.returncode == 0, result.stdout + result.stderr
         assert [certificates(table) for table in tables] == before
 
+    finished.edit(MERGE, "python -m smoothcert merge", "exit 1; python -m smoothcert merge")
+    result = finished.snakemake("--until", "merge_shards", "--configfile", sharded)
+    assert result.returncode != 0
+    assert [certificates(table) for table in tables] == before
+    finished.edit(MERGE, "exit 1; ", "")
     run_in_shards()
     assert "took over 4 rows" in log.read_text(), "finished rows were certified again"
     for table in tables:
@@ -295,6 +303,25 @@ def test_a_damaged_model_takes_no_certificates_with_it(finished):
     result = finished.snakemake("--configfile", "config/tiny.yaml")
     assert result.returncode == 0, result.stdout + result.stderr
     assert table.read_bytes() == before
+
+
+def test_what_a_job_made_before_it_failed_is_kept(finished):
+    """As where its time limit came, or the disk was full, after the model was written."""
+    content = copy.deepcopy(TINY)
+    content["experiments"][0] |= {"name": "third", "seeds": [3]}
+    config = ("--configfile", finished.configure(content, "config/third.yaml"))
+    rule, command = "workflow/rules/train.smk", "--output {params.folder:q} > {log:q} 2>&1"
+    finished.edit(rule, command, f"{command}; exit 1")
+    assert finished.snakemake(*config).returncode != 0
+    finished.edit(rule, f"{command}; exit 1", command)
+    models = sorted((finished.folder / "results").rglob("seed-3/model.pt"))
+    before = [path.read_bytes() for path in models]
+    assert len(models) == 2
+    result = finished.snakemake(*config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for path in models:
+        assert " already" in path.with_name("train.log").read_text()
+    assert [path.read_bytes() for path in models] == before
 
 
 def test_what_failed_is_not_taken_for_done(finished):

@@ -57,8 +57,8 @@ rule merge_shards:
         tables=shard_tables,
         descriptions=shard_descriptions,
     output:
-        table="results/{run}/{protocol}/certificates.tsv",
-        description="results/{run}/{protocol}/certificates.json",
+        table=update("results/{run}/{protocol}/certificates.tsv"),
+        description=update("results/{run}/{protocol}/certificates.json"),
     log:
         "results/{run}/{protocol}/merge.log",
     localrule: True
@@ -70,7 +70,8 @@ rule merge_shards:
     message:
         "Merge the shards of {wildcards.run}, {wildcards.protocol}"
     shell:
-        "python -m smoothcert merge {params.shards:q} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m smoothcert merge {params.shards:q} --replace --output {params.folder:q}"
+        " > {log:q} 2>&1"
 
 
 if SETTINGS.shards > 1:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from smoothcert import datasets, methods, models, published, yaml_files
 from smoothcert.config_errors import explain
 from smoothcert.errors import UserError, suggestion
-from smoothcert.published.told import misfit
+from smoothcert.published.told import misfit, plain
 from smoothcert.settings import Section
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Cell(Section):
         return self
 
     def __str__(self) -> str:
-        named = {} if self.lambda_ is None else {"lambda": f"{self.lambda_:g}"}
-        told = ", ".join(f"{key} {value}" for key, value in (named | self.settings).items())
+        named = {} if self.lambda_ is None else {"lambda": self.lambda_}
+        told = ", ".join(f"{key} {plain(value)}" for key, value in (named | self.settings).items())
         return f"{self.method} ({told})" if told else self.method
 
 

@@ -43,13 +43,15 @@ class Shard:
 WHOLE = Shard(1, 1)
 
 
-def merge(shards: Sequence[Path], folder: Path) -> None:
+def merge(shards: Sequence[Path], folder: Path, replace: bool = False) -> None:
     """Write into ``folder`` the table of the whole subset from its finished ``shards``.
 
-    Where ``folder`` holds this very table already, nothing is done.
+    Where ``folder`` holds this very table already, nothing is done. Where it holds another one that
+    is to be replaced, that stays until this one is finished.
 
     Raises UserError if the shards are of different weights, settings or models of device, if
-    their rows are not exactly those of the subset, each once, or if ``folder`` holds another table.
+    their rows are not exactly those of the subset, each once, or if ``folder`` holds another table
+    that is not to be replaced.
     """
     tables, descriptions = zip(*(records.read(shard) for shard in shards), strict=True)
     first = descriptions[0]
@@ -61,7 +63,7 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
             told = f" (of {' and '.join(sorted(devices))})" if len(devices) > 1 else ""
             raise UserError(
                 f"{shard} and {shards[0]} are of different weights, settings or devices{told}; "
-                "certify one of them again"
+                "delete the folder of one of them and certify it again"
             )
     indices = set(read_protocol(shards[0], first["protocol"]).indices(first["test_images"]))
     rows = pd.concat(tables, ignore_index=True).sort_values("idx", ignore_index=True)
@@ -77,7 +79,7 @@ def merge(shards: Sequence[Path], folder: Path) -> None:
                 f"{min(images)}, for one); pass each shard once, or certify again"
             )
     description = {**first, "shard": str(WHOLE), "images": len(indices)}
-    if records.is_finished(folder, description):
+    if records.is_finished(folder, description, replace):
         say(f"{folder} holds these certificates already")
         return
     with PartialTable(folder, description) as table:
