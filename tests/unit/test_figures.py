@@ -178,6 +178,18 @@ class TestFiles:
         assert legends["certified_accuracy"] == ["Gaussian", "Log"]
         assert legends["p_lower"] == legends["training"] == ["Gaussian"]
 
+    def test_a_log_has_the_colour_of_the_runs_that_repeat_it_and_a_look_of_its_own(self, load):
+        swept = {"method": "consistency", "lambda": [1, 5], "label": "Swept"}
+        content = load(methods=[{**GAUSSIAN, "label": "Log", "logs": LOG["logs"]}, swept, GAUSSIAN])
+        numbers = {row.title: number for row, number in style.numbers(content).items()}
+        looks = {title: style.line_style(number) for title, number in numbers.items()}
+        assert looks["Log"]["color"] == looks["Gaussian"]["color"]
+        assert looks["Log"]["linestyle"] != looks["Gaussian"]["linestyle"]
+        assert len({look["color"] for look in looks.values()}) == len(looks) - 1
+        data = certified_accuracy.measure(content)
+        assert set(data.loc[data["label"] == "Log", "source"]) == {"published log"}
+        assert set(data.loc[data["label"] != "Log", "source"]) == {"ours"}
+
 
 class TestCertifiedAccuracy:
     def test_curve_is_the_mean_of_the_seeds_up_to_the_cap(self, load):

@@ -9,6 +9,8 @@ from synthetic import rows, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis import experiment, judgement, metrics
+from smoothcert.analysis.measurement import measure
+from smoothcert.analysis.tables import verdicts
 from smoothcert.analysis.write_tables import write_tables
 from smoothcert.published.number import Number
 
@@ -145,6 +147,18 @@ def test_more_images_settle_it_where_logs_hold_more(judge):
     assert str(one.verdict.kind) == "inconclusive"
     assert one.verdict.images_needed > 90
     assert "images would settle it" in one.verdict.reason
+
+
+def test_the_table_tells_what_was_published_where_logs_stand_in(judge):
+    whole = number(subset="all", seeds=3, images=1_000_000, printed="0.3210", std=0.01)
+    (one,) = beside_log(judge, whole, whole)
+    assert one.by_logs
+    table = verdicts.table(measure(experiment.load(judge.manifest)))
+    (row,) = table.data.to_dict("records")
+    assert (row["basis"], row["as_published"], row["as_published_std"]) == ("logs", 0.321, 0.01)
+    assert row["published"] == one.verdict.theirs.mean != 0.321
+    assert "Basis" in [column.heading for column in table.blocks[0].columns]
+    assert any(note.startswith("Basis: logs") for note in table.notes)
 
 
 @pytest.mark.parametrize(("printed", "doubted"), [("0.4000", True), ("0.3000", False)])

@@ -22,7 +22,7 @@ COLUMNS = (
     "best_of", "seeds_needed", "images_needed", "source", "table", "note",
 )  # fmt: skip
 
-AS_PUBLISHED, BY_LOGS = "as published", "their logs"
+AS_PUBLISHED, BY_LOGS = "as published", "logs"
 """What stands for the published number: itself, or its logs' value on the same images as ours."""
 
 TITLES = {
