@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
-from synthetic import AS_CERTIFIED, ATTACK, CONFIGURATION, STAGED, write_experiment
+from synthetic import ATTACK, CONFIGURATION, PUBLISHED, STAGED, write_experiment
 
 from smoothcert import config_files, files, records
 from smoothcert.analysis import experiment, figures, metrics
@@ -235,7 +235,7 @@ class TestCertifiedAccuracy:
 
     def test_published_points_take_the_look_of_their_row(self, load):
         content = load(
-            **AS_CERTIFIED,
+            **PUBLISHED,
             methods=[
                 {"method": "consistency", "lambda": 5, "published": "none"},
                 GAUSSIAN,
@@ -265,7 +265,7 @@ class TestCertifiedAccuracy:
 
     def test_published_points_beyond_the_cap_are_not_drawn(self, load):
         few = {"certification": {"subset": "all", "n": 1000}}
-        content = load(**AS_CERTIFIED | few, methods=[GAUSSIAN], sigmas=[0.5])
+        content = load(**PUBLISHED | few, methods=[GAUSSIAN], sigmas=[0.5])
         (target,) = content.published
         untold = tuple(replace(number, n=None) for number in target.numbers)
         content = replace(content, published=(replace(target, numbers=untold),))
@@ -281,14 +281,14 @@ class TestCertifiedAccuracy:
     @pytest.mark.parametrize("change", [{"subset": "every-20"}, {"n": 1000}, {"mode": "staged"}])
     def test_published_points_of_another_protocol_are_left_out(self, load, change):
         """Beside curves of other images the eye would compare them."""
-        protocol = AS_CERTIFIED["certification"] | change
-        content = load(**AS_CERTIFIED | {"certification": protocol}, methods=[GAUSSIAN])
+        protocol = PUBLISHED["certification"] | change
+        content = load(**PUBLISHED | {"certification": protocol}, methods=[GAUSSIAN])
         data = certified_accuracy.measure(content)
         assert set(data["source"]) == {"ours"}
         assert "left out" in certified_accuracy.draw(content, data).texts[0].get_text()
 
     def test_points_of_a_log_are_left_out_where_ours_have_them(self, load):
-        content = load(**AS_CERTIFIED, methods=[GAUSSIAN])
+        content = load(**PUBLISHED, methods=[GAUSSIAN])
         points = (certified_accuracy.measure(content)["source"] == "salman2019").sum()
         log = [replace(target, label="Log", log=True) for target in content.published]
         for published, expected in (((*content.published, *log), points), (log, points)):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import AS_CERTIFIED, STAGED, write_experiment
+from synthetic import PUBLISHED, STAGED, write_experiment
 
 from smoothcert import files
 from smoothcert.analysis import experiment, metrics
@@ -204,7 +204,7 @@ def test_published_points_know_their_row(folder):
         {"method": "gaussian"},
         {"method": "gaussian", "label": "Another", "seeds": [], "sigmas": [0.5]},
     ]
-    panels = series.reduce(load(folder, **AS_CERTIFIED, methods=methods))["panels"]
+    panels = series.reduce(load(folder, **PUBLISHED, methods=methods))["panels"]
     low, high = (panel["published"] for panel in panels)
     assert {point["row"] for point in low} == {1}
     rows = {point["title"]: point["row"] for point in high}
