@@ -7,8 +7,8 @@ by their number, since one of many does so by chance (Bonferroni); *undecided* b
 where a side has a single run. Differences are Welch's over seeds. Where the runs have but a part of
 the images that the source certified, the error of drawing them is added: a claim is not about that
 part alone (of a steady metric, its deviation is). Runs that were trained or certified in another
-way than any of the published ones are *not comparable*: a short training can turn a difference
-around.
+way than any of the published ones are left out beside others and, where there are no others, *not
+comparable*: a short training can turn a difference around.
 """
 
 from __future__ import annotations

@@ -51,29 +51,26 @@ def judge(experiment: Experiment) -> list[Judged]:
         for number, sample in zip(target.numbers, row, strict=True)
     }
     judged: list[Judged] = []
-    compared: dict[int, Pair] = {}
-    doubts: dict[int, str | None] = {}
-    by_logs: dict[int, bool] = {}
+    compared: dict[int, tuple[Pair, str | None]] = {}
     for target, row in zip(targets, samples, strict=True):
         for number, ours in zip(target.numbers, row, strict=True):
             if target.log and number.subset != experiment.protocol.subset:
                 continue
+            verdict, by_logs = None, False
             if not target.log and ours is not None:
                 log, doubt = logs.get(_key(number), (None, None))
                 pair = _pair(experiment, target, number, ours, log)
-                compared[len(judged)] = pair
-                by_logs[len(judged)] = pair.theirs is log
-                doubts[len(judged)] = doubt if pair.theirs is log else None
-            verdict = None
+                by_logs = pair.theirs is log
+                compared[len(judged)] = pair, doubt if by_logs else None
             if target.log:
                 verdict = verdicts.recompute(ours, number)
             elif ours is None and _runs(experiment, target):
                 verdict = verdicts.unknown(number)
-            judged.append(Judged(target, number, verdict))
-    for place, verdict in zip(compared, verdicts.judge([*compared.values()]), strict=True):
-        reason = "; ".join(filter(None, (verdict.reason, doubts[place])))
-        verdict = replace(verdict, reason=reason)
-        judged[place] = replace(judged[place], verdict=verdict, by_logs=by_logs[place])
+            judged.append(Judged(target, number, verdict, by_logs))
+    found = verdicts.judge([pair for pair, _ in compared.values()])
+    for (place, (_, doubt)), verdict in zip(compared.items(), found, strict=True):
+        reason = "; ".join(filter(None, (verdict.reason, doubt)))
+        judged[place] = replace(judged[place], verdict=replace(verdict, reason=reason))
     return judged
 
 

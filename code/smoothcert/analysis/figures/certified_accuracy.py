@@ -15,20 +15,21 @@ from matplotlib.figure import Figure
 from smoothcert.analysis import published_points
 from smoothcert.analysis.experiment import Experiment
 from smoothcert.analysis.figures import curves, style, tidy
+from smoothcert.records import PUBLISHED_LOG
 
-OURS, LOG = "ours", "published log"
-"""The sources of curves."""
+OURS = "ours"
+"""The source of our curves; that of a log's is PUBLISHED_LOG."""
 
 
 def measure(experiment: Experiment) -> pd.DataFrame:
     """Return each curve from radius 0 to the cap, and the published points.
 
-    ``source`` is OURS or LOG, or the publication of a point.
+    ``source`` is OURS, PUBLISHED_LOG or the publication of a point.
     """
     parts = []
     for (row, sigma), runs in experiment.cells.items():
         at = curves.radii(experiment.cap(sigma))
-        source = OURS if runs[0].log is None else LOG
+        source = OURS if runs[0].log is None else PUBLISHED_LOG
         named = {"source": source, **tidy.cell(experiment, row, sigma), "radius": at}
         parts.append(tidy.frame(named, curves.certified_accuracy(runs, at)))
     lines = tidy.counted(experiment, parts)
@@ -42,7 +43,7 @@ def measure(experiment: Experiment) -> pd.DataFrame:
 
 def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     """Return the figure of what ``measure`` returned."""
-    is_curve = data["source"].isin([OURS, LOG])
+    is_curve = data["source"].isin([OURS, PUBLISHED_LOG])
     lines, series = data[is_curve], list(_series(experiment, data[~is_curve]))
     legend = style.entries(tidy.rows(experiment, lines), style.line_style)
     legend += [style.entry(title, look) for title, look, _ in series]

@@ -29,7 +29,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from smoothcert import files
-from smoothcert.analysis.experiment import Experiment, Row
+from smoothcert.analysis.experiment import Experiment, Row, Run
 
 INK, PAPER = "#222222", "#ffffff"
 """Colours of text and lines, and of the background, for those who recolour the SVG."""
@@ -95,18 +95,14 @@ def numbers(experiment: Experiment) -> dict[Row, int]:
 
     A published log has the colour of the runs that repeat it.
     """
-    keys = [
-        (run.point.method, run.point.parameters, run.point.weight, run.point.sigma)
-        for run in experiment.runs
-    ]
     repeated: dict[tuple, Row] = {}
-    for key, run in zip(keys, experiment.runs, strict=True):
+    for run in experiment.runs:
         if run.log is None:
-            repeated.setdefault(key, run.row)
+            repeated.setdefault(_cell(run), run.row)
     twins = {
-        run.row: repeated[key]
-        for key, run in zip(keys, experiment.runs, strict=True)
-        if run.log is not None and key in repeated
+        run.row: repeated[_cell(run)]
+        for run in experiment.runs
+        if run.log is not None and _cell(run) in repeated
     }
     others = [row for row in experiment.rows if row not in twins]
     found = {row: number for number, row in enumerate(others)}
@@ -114,6 +110,12 @@ def numbers(experiment: Experiment) -> dict[Row, int]:
         alike = itertools.count(found[twin] + len(_PALETTE), len(_PALETTE))
         found[row] = next(number for number in alike if number not in found.values())
     return found
+
+
+def _cell(run: Run) -> tuple:
+    """Return what runs of the same method at the same settings and noise level share."""
+    point = run.point
+    return point.method, point.parameters, point.weight, point.sigma
 
 
 def appearance(index: int) -> dict[str, Any]:
