@@ -190,6 +190,16 @@ class TestFiles:
         assert set(data.loc[data["label"] == "Log", "source"]) == {"published log"}
         assert set(data.loc[data["label"] != "Log", "source"]) == {"ours"}
 
+    @pytest.mark.parametrize("figure", [certified_accuracy, representatives])
+    def test_the_legend_has_the_looks_of_the_curves(self, load, figure):
+        log = {**GAUSSIAN, "label": "Log", "logs": LOG["logs"]}
+        content = load(methods=[GAUSSIAN, {**SWEPT, "lambda": 5}, log])
+        drawn = figure.draw(content, figure.measure(content))
+        shown = [(one.get_color(), one.get_linestyle()) for one in drawn.legends[0].get_lines()]
+        lines = [one for one in drawn.axes[0].get_lines() if one.get_color() != style.INK]
+        assert shown == [(one.get_color(), one.get_linestyle()) for one in lines]
+        assert len(set(shown)) == 3
+
 
 class TestCertifiedAccuracy:
     def test_curve_is_the_mean_of_the_seeds_up_to_the_cap(self, load):

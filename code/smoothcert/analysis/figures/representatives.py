@@ -30,7 +30,7 @@ def draw(experiment: Experiment, data: pd.DataFrame) -> Figure:
     picked = _pick(experiment)
     legend = [
         style.entry(f"{row.title} (seed {picked[row]})", style.line_style(index))
-        for index, row in enumerate(experiment.rows)
+        for index, row in tidy.rows(experiment, data)
     ]
     note = (
         "One model for each method, picked at random among its seeds (picking seed "
