@@ -60,7 +60,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing into .venv: about 6 GB, mostly CUDA libraries"
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
 	rm -f $@
-	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-compile \
+	  -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -57,16 +56,9 @@ class Workspace:
         assert old in text, f"{old!r} is not in {name}"
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
-    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run Snakemake on the copy."""
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return commands.run("snakemake", "--cores", "2", *arguments, folder=self.folder)
 
     def planned(self, *arguments: str) -> dict[str, set[str]]:
         """Return the jobs that a dry run lists: the runs' folders, or nothing, for each rule."""

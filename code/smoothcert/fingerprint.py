@@ -19,7 +19,7 @@ from smoothcert.point import Point
 PACKAGE = Path(__file__).parent
 RESOURCES = {".html", ".css", ".js"}
 """Suffixes of the files that modules read beside Python's own."""
-WITHOUT_EFFECT = {Path("errors.py"), Path("gpus.py"), Path("progress.py")}
+WITHOUT_EFFECT = {Path(f"{name}.py") for name in ("errors", "fingerprint", "gpus", "progress")}
 """Modules of the package on which no result depends."""
 
 
@@ -82,6 +82,7 @@ def _closure(modules: tuple[str, ...]) -> set[Path]:
     return found
 
 
+@cache
 def _files(module: str) -> list[Path]:
     """Return the module's file, its packages' ``__init__`` files and the resources beside it."""
     names = module.split(".")[1:]
@@ -124,6 +125,7 @@ def _meaning(path: Path) -> bytes:
     return ast.unparse(_WithoutStrings().visit(_tree(path))).encode()
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 

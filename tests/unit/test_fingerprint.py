@@ -16,6 +16,21 @@ RESOURCES = sorted(
 )
 
 
+def forget():
+    """Empty the module's memory of files, which are edited here."""
+    for cached in vars(module).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_before_and_after():
+    """Keep from other tests what these remember."""
+    forget()
+    yield
+    forget()
+
+
 @pytest.fixture
 def stages(tmp_path, monkeypatch):
     """Return a function that edits a copy of the package and names the stages that change."""
@@ -24,8 +39,7 @@ def stages(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PACKAGE", package)
 
     def prints():
-        for cached in (module.fingerprint, module._imports, module._meaning):
-            cached.cache_clear()
+        forget()
 
         def train(method, arch="convnet8", dataset="digits"):
             parameters = methods.load(method)()
@@ -79,10 +93,11 @@ def test_the_description_of_a_setting_changes_nothing(stages):
     assert stages("settings.py", '"""Initial learning rate."""', '"""The first one."""') == set()
 
 
-def test_messages_and_counts_of_gpus_change_nothing(stages):
+def test_messages_counts_of_gpus_and_fingerprints_change_nothing(stages):
     assert stages("progress.py", " left", " to go") == set()
     assert stages("errors.py", "did you mean", "do you mean") == set()
     assert stages("gpus.py", "present", "there") == set()
+    assert stages("fingerprint.py", "[:16]", "[:12]") == set()
 
 
 def test_a_method_of_such_a_name_counts(tmp_path, monkeypatch):
