@@ -21,8 +21,7 @@ demo: $(READY) ## Run the default experiment to its finished report
 	  [print("Report: reports/%s/index.html" % one["name"]) for one in config["experiments"]]'
 
 test: $(READY) ## Run the tests
-	$(PYTEST) tests/unit tests/golden
-	$(PYTEST) tests/workflow
+	$(PYTEST) tests
 
 lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff format --check

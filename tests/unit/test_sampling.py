@@ -55,7 +55,7 @@ def images(network: Classifier) -> torch.Tensor:
 @pytest.mark.parametrize("arch", ["lenet", "resnet20", "densenet40", "resnet50"])
 def test_logits_are_not_rounded_to_bf16(arch):
     network = classifier(arch)
-    names, pixels = list(network.state_dict()), images(network)[:2]
+    names, pixels = list(network.state_dict()), images(network)[:1]
     ours = backends._with_head_in_float32(network)
     assert list(network.state_dict()) == names
     with torch.inference_mode():
@@ -123,7 +123,7 @@ def test_back_ends_agree(precision, turned):
     assert (counts - expected).abs().sum() / 2 <= turned * expected.sum()
 
 
-@pytest.mark.parametrize(("arch", "votes"), [("densenet40", 100), ("resnet50", 8)])
+@pytest.mark.parametrize(("arch", "votes"), [("densenet40", 40), ("resnet50", 8)])
 def test_back_ends_agree_on_deep_networks(arch, votes, monkeypatch):
     for size in ("chunk", "batch"):
         monkeypatch.setattr(backends.OpenVino, size, votes)

@@ -225,15 +225,15 @@ def test_images_are_augmented_as_is_set(digits, tmp_path, monkeypatch, augment, 
 
 
 def test_resnet20_learns_on_images_of_cifar10(cifar10_dir, tmp_path):
-    """3,000 images in two epochs, by the loader and with the augmentation of the tables."""
+    """1,500 images in two epochs, by the loader and with the augmentation of the tables."""
     whole = datasets.load("cifar10", cifar10_dir)
     data = InMemory(
-        whole.train_images[:3000],
-        whole.train_labels[:3000],
+        whole.train_images[:1500],
+        whole.train_labels[:1500],
         whole.test_images[:1],
         whole.test_labels[:1],
     )
-    training = Training(epochs=2, lr=0.1, augment="crop-flip")
+    training = Training(epochs=2, batch_size=50, lr=0.1, augment="crop-flip")
     gaussian = methods.load("gaussian")()
     run = Point("cifar10", "resnet20", "gaussian", 0.25, 0, 0, training, gaussian)
     train.train(run, data, tmp_path, CPU)
