@@ -32,6 +32,18 @@ def device(request) -> torch.device:
     return choose(request.param, torch.get_num_threads())
 
 
+@pytest.fixture(params=["auto", "fp32"])
+def precision(request) -> str:
+    """Return each precision of certification in turn, if they differ here."""
+    import torch
+
+    from smoothcert.smoothing import cpu
+
+    if request.param == "auto" and not (cpu.has_bf16() or torch.cuda.is_available()):
+        pytest.skip("nothing here computes in bf16: auto is fp32")
+    return request.param
+
+
 @pytest.fixture
 def mnist_dir() -> Path:
     """Return a ``data_dir`` that holds MNIST, from SMOOTHCERT_DATA."""

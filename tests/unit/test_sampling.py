@@ -68,7 +68,6 @@ def test_logits_are_not_rounded_to_bf16(arch):
 
 
 @pytest.mark.usefixtures("_two_threads")
-@pytest.mark.parametrize("precision", ["auto", "fp32"])
 @pytest.mark.parametrize(("arch", "rows"), [("lenet", 8), ("resnet20", 3)])
 def test_counts_do_not_depend_on_layout(arch, rows, precision, device):
     network = classifier(arch)

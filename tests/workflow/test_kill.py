@@ -121,7 +121,6 @@ def read_without_time(path: Path) -> list[list[str]]:
     return [[cell for name, cell in zip(head, row, strict=True) if name != "time"] for row in rows]
 
 
-@pytest.mark.parametrize("precision", ["auto", "fp32"])
 @pytest.mark.parametrize(("dataset", "arch"), [("mnist", "lenet"), ("cifar10", "resnet20")])
 def test_certify_on_images_of_the_papers(
     tmp_path, mnist_dir, cifar10_dir, dataset, arch, precision
