@@ -146,7 +146,7 @@ def _entry_type(name: str) -> type[Entry]:
         f"Entry_{name}",
         __base__=Entry,
         __doc__=objective.__doc__,
-        # It has no source with docstrings, for which pydantic would search long.
+        # Made here, it has no docstrings in a source, for which pydantic would search long.
         __cls_kwargs__={"use_attribute_docstrings": False},
         method=(Literal[name], Field(description=f"The training objective: {objective.title}.")),
         parameters=(

@@ -122,6 +122,7 @@ def _absolute(path: Path, node: ast.ImportFrom) -> str:
 def _meaning(path: Path) -> bytes:
     if path.suffix != ".py":
         return path.read_bytes()
+    # The tree stays without its strings, which imports do not need.
     return ast.unparse(_WithoutStrings().visit(_tree(path))).encode()
 
 

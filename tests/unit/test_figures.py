@@ -561,7 +561,9 @@ class TestLook:
         grey = {(str(look["linestyle"]), look.get("marker")) for look in looks}
         assert len(grey) == 40
 
-    @pytest.mark.parametrize("sigmas", [[0.5], [0.12, 0.25, 0.5, 1.0]], ids=["one", "four"])
+    @pytest.mark.parametrize(
+        "sigmas", [[0.5], [0.25, 0.5, 1.0], [0.12, 0.25, 0.5, 1.0]], ids=["one", "three", "four"]
+    )
     @pytest.mark.parametrize("module", [certified_accuracy, p_lower, tradeoff, cost, training])
     def test_nothing_overlaps_or_is_cut(self, load, module, sigmas):
         methods = [{**GAUSSIAN, "label": f"{LONG} ({index})"} for index in range(9)]

@@ -181,7 +181,8 @@ def test_a_shorter_run_leaves_a_longer_one_untouched(finished):
 def test_a_failure_leaves_what_was_finished_on_the_list(finished):
     content = copy.deepcopy(TINY)
     (first,) = content["experiments"]
-    fails = {**first, "name": "fails", "training": {**first["training"], "lr": 1e6}}
+    fails = {**first, "name": "fails", "seeds": [0, 1]}
+    fails["training"] = {**first["training"], "lr": 1e6}
     content["experiments"] = [{**first, "name": "works"}, fails]
     config = finished.configure(content, "config/fails.yaml")
     result = finished.snakemake("--configfile", config)
