@@ -4,7 +4,6 @@
 PYTHON := python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 CI_CONFIG := --configfile config/presets/ci.yaml
 BENCH_DATA = $(if $(SMOOTHCERT_DATA),--data-dir "$(SMOOTHCERT_DATA)")
 
@@ -21,7 +20,9 @@ demo: $(READY) ## Run the default experiment to its finished report
 	  [print("Report: reports/%s/index.html" % one["name"]) for one in config["experiments"]]'
 
 test: $(READY) ## Run the tests
-	$(PYTEST) tests
+	@# the longest first, so that no worker waits for another at the end
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --max-worker-restart 0 --dist loadfile \
+	  --no-loadscope-reorder tests/workflow tests/unit tests/golden
 
 lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff format --check

@@ -1,56 +1,81 @@
-"""Commands in processes whose imports of torch, Snakemake and the like lie behind them.
-
-These take most of a short command's time. Each command has a process of its own, forked from one
-that has done them, and finds all else as ``python -m`` would, our own modules among it.
-"""
+"""Our commands and Snakemake in tests: as a user starts them, but for the time of imports."""
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
-from multiprocessing.context import ForkServerProcess
+import time
+from functools import cache
 from pathlib import Path
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["openvino", "pandas", "scipy.stats", "snakemake.cli", "torch"])
-
-
-def start(
-    module: str, *arguments: object, output: Path, log: Path, folder: Path | None = None
-) -> ForkServerProcess:
-    """Start ``python -m module arguments`` in ``folder``; ``log`` takes the standard error."""
-    words = [module, *map(str, arguments)]
-    places = output.absolute(), log.absolute(), folder or Path.cwd()
-    process = _FORKS.Process(target=_run, args=(words, *places, dict(os.environ)))
-    process.start()
-    return process
+WARM = Path(__file__).with_name("warm.py")
+# Jobs of the workflow find it as `python`; what is neither ours nor Snakemake runs as always.
+PYTHON = """#!/bin/sh
+export WARM_PYTHON="$0"
+case "$1 $2" in
+  "-m smoothcert" | "-m snakemake") shift; exec "{python}" -IS "{warm}" "{address}" "$@" ;;
+  *) exec "{python}" "$@" ;;
+esac
+"""
 
 
 def run(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess:
     """Run ``python -m module arguments`` in ``folder`` to its end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        output, log = Path(scratch) / "output", Path(scratch) / "log"
-        process = start(module, *arguments, output=output, log=log, folder=folder)
-        process.join()
-        words = [module, *map(str, arguments)]
-        return subprocess.CompletedProcess(
-            words, process.exitcode, output.read_text(), log.read_text()
+    return subprocess.run(
+        _words(module, *arguments),
+        cwd=folder,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def start(module: str, *arguments: object, log: Path) -> subprocess.Popen:
+    """Start ``python -m module arguments``; ``log`` takes the standard error.
+
+    The end of the standard output, which is a pipe, tells that a killed process is gone.
+    """
+    with log.open("w") as errors:
+        return subprocess.Popen(
+            _words(module, *arguments),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
         )
 
 
-def _run(
-    words: list[str], output: Path, log: Path, folder: Path, environment: dict[str, str]
-) -> None:
-    for descriptor, path in enumerate((output, log), start=1):
-        with path.open("w") as file:
-            os.dup2(file.fileno(), descriptor)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment, OMP_NUM_THREADS="1")  # jobs run side by side
-    sys.argv = words
-    sys.path.insert(0, str(folder))
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+def _words(module: str, *arguments: object) -> list[str]:
+    return [str(_python()), "-m", module, *map(str, arguments)]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}  # jobs run side by side
+
+
+@cache
+def _python() -> Path:
+    """Return a stand-in for the interpreter, whose imports are kept until this process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    address = Path(folder.name, "socket")
+    # It ends with its standard input, which ends with this process.
+    warm = subprocess.Popen(
+        [sys.executable, str(WARM), str(address), "serve"],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    while not address.exists():
+        assert warm.poll() is None, "the imports failed"
+        time.sleep(0.05)
+    atexit.register(warm.communicate)
+    python = Path(folder.name, "python")
+    python.write_text(PYTHON.format(python=sys.executable, warm=WARM, address=address))
+    python.chmod(0o755)
+    return python

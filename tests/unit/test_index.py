@@ -22,7 +22,7 @@ def reports(tmp_path, monkeypatch) -> Path:
     for name, title in (("first", "One & only"), ("second", "<script>alert(1)</script>")):
         write_experiment(tmp_path, name=name, title=title, seeds=[0], sigmas=[0.5])
     files.write_text(Path("reports/second/index.html"), "<html>")
-    files.write_text(Path("reports/second/tables/verdicts.csv"), "verdict\n")
+    files.write_text(Path("reports/second/tables/verdicts.csv"), "metric,verdict\n")
     files.write_text(Path("reports/second/tables/claims.csv"), "id,outcome\n")
     date = pd.Timestamp("2026-03-01 12:00").timestamp()
     os.utime("reports/second/index.html", (date + 9, date + 9))
@@ -56,7 +56,7 @@ def test_a_page_older_than_its_experiment_is_out_of_date(reports):
 
 def test_counts_verdicts_and_claims(reports):
     verdicts = ["reproduced", "not reproduced", "reproduced", "inconclusive"]
-    table = pd.DataFrame({"verdict": verdicts}).to_csv(index=False)
+    table = pd.DataFrame({"metric": "acr", "verdict": verdicts}).to_csv(index=False)
     files.write_text(reports / "second/tables/verdicts.csv", table)
     claims = pd.DataFrame({"id": ["a", "a", "b"], "outcome": "supported"}).to_csv(index=False)
     files.write_text(reports / "second/tables/claims.csv", claims)

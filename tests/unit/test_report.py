@@ -147,7 +147,8 @@ def verdicts():
     paths = [FOLDER / "tables" / name for name in ("verdicts.csv", "claims.csv")]
     before = [path.read_text() for path in paths]
     kinds = ["not run", "no log", "reproduced", "not reproduced", "reproduced"]
-    paths[0].write_text(pd.DataFrame({"verdict": kinds}).to_csv(index=False))
+    metrics = ["acr", "abstention", *["certified_accuracy"] * 2, "acr"]
+    paths[0].write_text(pd.DataFrame({"metric": metrics, "verdict": kinds}).to_csv(index=False))
     claims = {"id": ["b", "a", "a"], "outcome": ["undecided", "supported", "supported"]}
     paths[1].write_text(pd.DataFrame(claims).to_csv(index=False))
     yield paths
@@ -159,14 +160,16 @@ def test_counts_verdicts_and_claims(verdicts, tmp_path):
     page = write(output=tmp_path / "index.html")
     found = re.findall(r'<li class="(\w+)"><b>(\d)</b> ([\w ]+)</li>', page)
     assert found == [
-        ("good", "2", "reproduced"),
+        ("good", "1", "reproduced"),
+        ("open", "1", "not run"),
+        ("good", "1", "reproduced"),
         ("bad", "1", "not reproduced"),
         ("open", "1", "no log"),
-        ("open", "1", "not run"),
         ("good", "1", "supported"),
         ("open", "1", "undecided"),
     ]
-    assert headings(page)[:5] == ["Published numbers", "Claims", "Protocol", "Claims", "Tables"]
+    published = ["Published ACRs", "Published accuracies and abstentions"]
+    assert headings(page)[:6] == [*published, "Claims", "Protocol", "Claims", "Tables"]
     assert 'id="table-claims"' in section(page, "claims")
     assert 'id="table-verdicts"' in section(page, "tables")
     assert "No published number is named" not in words(page)

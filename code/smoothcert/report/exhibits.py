@@ -14,19 +14,15 @@ from markupsafe import Markup
 from smoothcert import files
 from smoothcert.analysis.figures import FIGURE_FORMATS, FIGURES
 from smoothcert.analysis.figures.style import INK, PAPER
+from smoothcert.analysis.metrics import ACR
 from smoothcert.analysis.render import TABLE_FORMATS, read_fragment
 from smoothcert.analysis.tables import TABLES
 from smoothcert.analysis.verdicts import Kind, Outcome
 from smoothcert.errors import UserError
 
-SHOWN = {
-    "verdicts": tuple(Kind),
-    "claims": (
-        *(Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED),
-        *(Outcome.NOT_COMPARABLE, Outcome.NOT_RUN),
-    ),
-}
-"""The verdicts in the order in which they are counted."""
+OUTCOMES = (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.UNDECIDED, Outcome.NOT_COMPARABLE,
+            Outcome.NOT_RUN)  # fmt: skip
+"""In the order in which they are counted."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,15 @@ class Exhibit:
     """Of a figure; a table has notes of its own."""
     markup: Markup
     files: list[Path]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often each verdict stands in a table, for a part of its rows."""
+
+    title: str
+    table: str
+    counts: dict[str, int]
 
 
 def tables(folder: Path) -> dict[str, Exhibit]:
@@ -62,20 +67,26 @@ def figures(folder: Path, names: Iterable[str]) -> dict[str, Exhibit]:
     return found
 
 
-def counts(folder: Path) -> dict[str, dict[str, int]]:
+def tallies(folder: Path) -> list[Tally]:
     """Return how often each verdict stands in the tables of verdicts and of claims in ``folder``.
 
-    A table without any is left out. Raises UserError if one is not ours.
+    A run has one ACR and accuracies at many radii, which go together: they are counted apart. What
+    has no row is left out. Raises UserError if a table is not ours.
     """
-    verdicts = read_numbers(folder / "verdicts.csv", "verdict")
+    verdicts = read_numbers(folder / "verdicts.csv", "metric", "verdict")
+    is_acr = verdicts["metric"] == ACR
     # A claim has a row for each of its comparisons.
     claims = read_numbers(folder / "claims.csv", "id", "outcome").drop_duplicates("id")
-    columns = {"verdicts": verdicts["verdict"], "claims": claims["outcome"]}
-    return {
-        name: {str(kind): n for kind in SHOWN[name] if (n := int((column == kind).sum()))}
-        for name, column in columns.items()
+    parts = (
+        ("Published ACRs", "verdicts", verdicts["verdict"][is_acr], Kind),
+        ("Published accuracies and abstentions", "verdicts", verdicts["verdict"][~is_acr], Kind),
+        ("Claims", "claims", claims["outcome"], OUTCOMES),
+    )
+    return [
+        Tally(title, table, {str(kind): n for kind in kinds if (n := int((column == kind).sum()))})
+        for title, table, column, kinds in parts
         if len(column)
-    }
+    ]
 
 
 def read_numbers(path: Path, *columns: str) -> pd.DataFrame:

@@ -9,7 +9,8 @@ from pathlib import Path
 from smoothcert import __version__, datasets, files
 from smoothcert.analysis.experiment import Experiment, load
 from smoothcert.errors import UserError
-from smoothcert.report import exhibits, template
+from smoothcert.report import template
+from smoothcert.report.exhibits import Tally, tallies
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Entry:
     """When the page was written: YYYY-MM-DD."""
     outdated: bool
     """Whether the experiment changed after its page was written."""
-    counts: dict[str, dict[str, int]]
+    tallies: list[Tally]
 
 
 def write_index(reports: Path, output: Path) -> None:
@@ -58,12 +59,12 @@ def write_index(reports: Path, output: Path) -> None:
 def _entry(manifest: Path) -> Entry:
     experiment, report = load(manifest), manifest.with_name("index.html")
     if not report.is_file():
-        return Entry(experiment, None, "", False, {})
+        return Entry(experiment, None, "", False, [])
     written = report.stat().st_mtime
     return Entry(
         experiment=experiment,
         report=report,
         date=datetime.datetime.fromtimestamp(written).astimezone().date().isoformat(),
         outdated=written < manifest.stat().st_mtime,
-        counts=exhibits.counts(manifest.with_name("tables")),
+        tallies=tallies(manifest.with_name("tables")),
     )

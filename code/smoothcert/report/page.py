@@ -13,6 +13,7 @@ from markupsafe import Markup
 from smoothcert import __version__, datasets, files
 from smoothcert.analysis.experiment import Experiment, Run, load
 from smoothcert.analysis.figures import names, style
+from smoothcert.analysis.verdicts import Kind
 from smoothcert.report import charts, exhibits, origin, series, template
 
 OWN_PLACE = ("verdicts", "claims", "cost", "p_lower")
@@ -33,13 +34,15 @@ def write_report(manifest: Path, tables: Path, figures: Path, output: Path) -> N
     runs = exhibits.read_numbers(
         tables / "runs.csv", "folder", "clean_accuracy", "at_cap", "p_lower_q50"
     )
+    tallies = exhibits.tallies(tables)
     reduced = series.reduce(experiment)
     page = template.environment(output.parent).get_template("report.html")
     text = page.render(
         experiment=experiment,
         data=datasets.describe(experiment.dataset),
         labels=list(dict.fromkeys(run.row.label for run in experiment.runs)),
-        counts=exhibits.counts(tables),
+        tallies=tallies,
+        unlogged=sum(tally.counts.get(Kind.NO_LOG, 0) for tally in tallies),
         written=written,
         drawn=drawn,
         tables=[table for name, table in written.items() if name not in OWN_PLACE],
