@@ -20,9 +20,8 @@ demo: $(READY) ## Run the default experiment to its finished report
 	  [print("Report: reports/%s/index.html" % one["name"]) for one in config["experiments"]]'
 
 test: $(READY) ## Run the tests
-	@# the longest first, so that no worker waits for another at the end
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --max-worker-restart 0 --dist loadfile \
-	  --no-loadscope-reorder tests/workflow tests/unit tests/golden
+	  --no-loadscope-reorder tests
 
 lint: $(READY) ## Check format and style of the code and the workflow
 	$(BIN)/ruff format --check

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 
@@ -69,11 +68,9 @@ def _python() -> Path:
         [sys.executable, str(WARM), str(address), "serve"],
         env=_environment(),
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     )
-    while not address.exists():
-        assert warm.poll() is None, "the imports failed"
-        time.sleep(0.05)
+    assert warm.stdout.readline(), "the imports failed"
     atexit.register(warm.communicate)
     python = Path(folder.name, "python")
     python.write_text(PYTHON.format(python=sys.executable, warm=WARM, address=address))

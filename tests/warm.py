@@ -3,9 +3,10 @@
 Imports take most of a short command's time. Each command is a process of its own all the same,
 which finds its modules, ours among them, as a new interpreter would.
 
-As a program: ``warm.py SOCKET serve`` is the process that has done the imports; it ends with its
-standard input. ``warm.py SOCKET MODULE ARGUMENTS`` runs a module: in the folder and environment
-and with the standard streams of the caller, to its exit status. A killed caller takes it along.
+As a program: ``warm.py SOCKET serve`` is the process that has done the imports; it prints a line
+when it is ready, and ends with its standard input. ``warm.py SOCKET MODULE ARGUMENTS`` runs a
+module: in the folder and environment and with the standard streams of the caller, to its exit
+status. A killed caller takes it along.
 """
 
 import json
@@ -45,6 +46,7 @@ def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
+        print("ready", flush=True)
         while True:
             callers = {caller: process for process, caller in running.values()}
             ready = wait([sys.stdin, listener, *callers, *running])
