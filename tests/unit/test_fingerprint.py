@@ -31,40 +31,44 @@ def _forgotten_before_and_after():
     forget()
 
 
+def prints():
+    """Return the fingerprint of each stage, from the files as they are."""
+    forget()
+
+    def train(method, arch="convnet8", dataset="digits"):
+        parameters = methods.load(method)()
+        return module.of_training(Point(dataset, arch, method, 0.5, 0, 0, Training(), parameters))
+
+    return {
+        "data": module.of_data("digits"),
+        "train gaussian": train("gaussian"),
+        "train consistency": train("consistency"),
+        "train lenet": train("gaussian", "lenet", "mnist"),
+        "certify": module.of_certification("digits", "convnet8"),
+        "attack": module.of_attack("digits", "convnet8"),
+        "summarize": module.of_stage("analysis.summary"),
+        "tables": module.of_stage(
+            "analysis.write_tables", *(f"analysis.tables.{name}" for name in TABLES)
+        ),
+        "figures": module.of_stage(
+            "analysis.draw_figures", *(f"analysis.figures.{name}" for name in FIGURES)
+        ),
+        "report": module.of_stage("report.page"),
+    }
+
+
+@pytest.fixture(scope="module")
+def before():
+    """Return the fingerprints of the package as it is, which are those of a copy."""
+    return prints()
+
+
 @pytest.fixture
-def stages(tmp_path, monkeypatch):
+def stages(before, tmp_path, monkeypatch):
     """Return a function that edits a copy of the package and names the stages that change."""
     package = tmp_path / "smoothcert"
     shutil.copytree(module.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "PACKAGE", package)
-
-    def prints():
-        forget()
-
-        def train(method, arch="convnet8", dataset="digits"):
-            parameters = methods.load(method)()
-            return module.of_training(
-                Point(dataset, arch, method, 0.5, 0, 0, Training(), parameters)
-            )
-
-        return {
-            "data": module.of_data("digits"),
-            "train gaussian": train("gaussian"),
-            "train consistency": train("consistency"),
-            "train lenet": train("gaussian", "lenet", "mnist"),
-            "certify": module.of_certification("digits", "convnet8"),
-            "attack": module.of_attack("digits", "convnet8"),
-            "summarize": module.of_stage("analysis.summary"),
-            "tables": module.of_stage(
-                "analysis.write_tables", *(f"analysis.tables.{name}" for name in TABLES)
-            ),
-            "figures": module.of_stage(
-                "analysis.draw_figures", *(f"analysis.figures.{name}" for name in FIGURES)
-            ),
-            "report": module.of_stage("report.page"),
-        }
-
-    before = prints()
 
     def edit(name: str, old: str, new: str) -> set[str]:
         path = package / name
@@ -73,9 +77,7 @@ def stages(tmp_path, monkeypatch):
         path.write_text(text.replace(old, new, 1))
         return {stage for stage, value in prints().items() if value != before[stage]}
 
-    yield edit
-    for cached in (module.fingerprint, module._imports, module._meaning):
-        cached.cache_clear()
+    return edit
 
 
 def test_a_comment_changes_nothing(stages):
