@@ -33,8 +33,8 @@ slurmd
 read -r end || true
 """
 
-# /dev/null stands in for the GPU's device file. Finished jobs stay visible (MinJobAge), and job
-# states need no accounting.
+# /dev/null stands in for the GPU's device file. Job states need no accounting, as jobs that ended
+# are listed for longer (MinJobAge, in seconds) than any test runs.
 SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={node}(127.0.0.1)
@@ -61,7 +61,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-MinJobAge=600
+MinJobAge=36000
 KillWait=5
 GresTypes=gpu
 NodeName={node} NodeAddr=127.0.0.1 CPUs=4 RealMemory=32000 Gres=gpu:1

@@ -14,7 +14,7 @@ import slurm
 from workspace import TINY, Workspace
 
 EPOCHS = 60
-PATIENCE = 900  # seconds after which something hangs, on the slowest machine
+PATIENCE = 1800  # seconds after which something hangs, on the slowest machine
 QUICK = ["--latency-wait", "5", "--seconds-between-status-checks", "2",
          "--slurm-init-seconds-before-status-checks", "2"]  # fmt: skip
 # The state in which each fault leaves a job.
