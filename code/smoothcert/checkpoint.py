@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import pickle
@@ -70,6 +71,8 @@ class Checkpoint:
     classifier: Classifier
     point: Point | Conversion
     provenance: dict[str, Any]
+    sha256: str
+    """Of the file, in hexadecimal."""
 
     def refuse_other_data(self, data: Dataset) -> None:
         """Raise UserError if the classifier is known to be trained on another version of the data.
@@ -109,7 +112,8 @@ def load(path: Path) -> Checkpoint:
     Raises UserError if the file is missing or not one of ours, if this version does not know its
     settings, or if its weights do not fit its architecture.
     """
-    content = read(path)
+    raw = _raw(path)
+    content = _unpickled(path, raw)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a smoothcert checkpoint; make one with smoothcert convert")
     try:
@@ -131,7 +135,9 @@ def load(path: Path) -> Checkpoint:
             f"the weights in {path} do not fit a {specification.arch}: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
-    return Checkpoint(path, classifier.eval(), point, provenance)
+    # Of what was read: the file may be another one by now.
+    sha256 = hashlib.sha256(raw).hexdigest()
+    return Checkpoint(path, classifier.eval(), point, provenance, sha256)
 
 
 def _point(content: dict[str, Any]) -> Point | Conversion:
@@ -148,14 +154,21 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def read(path: Path) -> Any:
     """Return what torch saved at ``path``, executing nothing, or raise UserError."""
+    return _unpickled(path, _raw(path))
+
+
+def _raw(path: Path) -> bytes:
     if path.is_dir():
         raise UserError(f"{path} is a folder; name the file in it, as {path / MODEL}")
     try:
-        content = files.read_bytes(path)
+        return files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
+
+
+def _unpickled(path: Path, raw: bytes) -> Any:
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         if wanted is None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from smoothcert import __version__, config_files, datasets, methods, models, runs
-from smoothcert.errors import UserError, suggestion
+from smoothcert.errors import UserError, reason, suggestion
 from smoothcert.options import (
+    TABLE,
     Parser,
     add_data_dir,
     add_experiment,
@@ -59,6 +60,15 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:  # no permission, a full disk, a file server that is gone
         place = f"{error.filename}: " if error.filename else ""
         sys.exit(f"smoothcert {options.command}: {place}{error.strerror or error}")
+    except RuntimeError as error:
+        from smoothcert.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(
+            f"smoothcert {options.command}: out of memory ({reason(error)}); let fewer processes "
+            "share the device"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -126,6 +136,7 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     add_section(command, Training, "training")
     add_data_dir(command)
     add_machine(command)
+    add_replace(command, "model of this run from other code, data or start")
     add_output(command, "folder for model.pt and train.tsv")
 
 
@@ -148,7 +159,8 @@ def _train(options: argparse.Namespace) -> None:
         parameters=read_section(options, objective),
     )
     data = datasets.load(options.dataset, options.data_dir)
-    train(point, data, options.output, choose(options.device, options.threads))
+    device = choose(options.device, options.threads)
+    train(point, data, options.output, device, options.replace)
 
 
 def _convert_options(command: argparse.ArgumentParser) -> None:
@@ -288,7 +300,7 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _merge_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
-    add_replace(command)
+    add_replace(command, TABLE)
     add_output(command, "folder for certificates.tsv and certificates.json")
 
 

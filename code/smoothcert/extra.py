@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,13 +41,13 @@ def read(path: Path, data: Description) -> Extra:
     Raises UserError if the file is missing or damaged or does not suit the data set.
     """
     try:
-        raw = io.BytesIO(files.read_bytes(path))
+        raw = files.read_bytes(path)
     except FileNotFoundError as error:
         raise UserError(f"extra_images: {path} does not exist") from error
     except UnreadableError as error:
         raise UserError(f"extra_images: {error}") from error
     try:
-        with np.load(raw, allow_pickle=False) as content:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as content:
             images, labels = content["images"], content["labels"]
     except KeyError as error:
         raise UserError(f"extra_images: {path} needs arrays called images and labels") from error
@@ -73,7 +74,7 @@ def read(path: Path, data: Description) -> Extra:
     return Extra(
         torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         torch.from_numpy(labels.astype(np.int64)),
-        files.sha256(path),
+        hashlib.sha256(raw).hexdigest(),
     )
 
 

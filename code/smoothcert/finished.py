@@ -14,6 +14,7 @@ from smoothcert.run_files import (
     CERTIFICATES,
     CERTIFICATES_DESCRIPTION,
     MODEL,
+    TRAINING_LOG,
     TRAINING_STATE,
 )
 
@@ -79,6 +80,8 @@ def _uncertified(run: Mapping[str, Any]) -> str | None:
         certified = _weights(_description(run))
     except UserError as error:
         return str(error)
+    if not Path(run["folder"], TRAINING_LOG).exists():
+        return f"{TRAINING_LOG} is gone"
     # A report needs no weights: they may be gone.
     if not model.exists() or files.sha256(model) == certified:
         return None

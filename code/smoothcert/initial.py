@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from smoothcert import checkpoint, files
+from smoothcert import checkpoint
 from smoothcert.errors import UserError
 from smoothcert.models.classifier import Classifier
 
@@ -36,4 +36,4 @@ def start_from(classifier: Classifier, path: Path, head: str) -> dict[str, Any]:
         fresh = classifier.network.state_dict()
         state |= {key: fresh[key] for key in state if key.startswith(f"{classifier.head}.")}
     classifier.network.load_state_dict(state)
-    return {"path": str(path), "sha256": files.sha256(path), "provenance": source.provenance}
+    return {"path": str(path), "sha256": source.sha256, "provenance": source.provenance}

@@ -69,16 +69,18 @@ def add_model(command: argparse.ArgumentParser, section: type[Section], title: s
     add_section(command, section, title)
     add_data_dir(command)
     add_machine(command)
-    add_replace(command)
+    add_replace(command, TABLE)
 
 
-def add_replace(command: argparse.ArgumentParser) -> None:
-    """Add the option of a command that writes a table."""
+TABLE = "table of other weights, settings, code or devices, or a damaged one"
+
+
+def add_replace(command: argparse.ArgumentParser, what: str) -> None:
+    """Add the option to replace ``what`` was finished before."""
     command.add_argument(
         "--replace",
         action="store_true",
-        help="replace a finished table of other weights, settings, code or devices, or a damaged "
-        "one; it stays until the new one is finished",
+        help=f"replace a finished {what}; it stays until the new one is finished",
     )
 
 

@@ -35,7 +35,9 @@ ORIGIN = "code", "data", "init_from", "extra_images"
 Row = dict[str, float]
 
 
-def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> None:
+def train(
+    point: Point, data: Dataset, folder: Path, device: torch.device, replace: bool = False
+) -> None:
     """Train ``point`` and write ``model.pt`` and ``train.tsv`` into ``folder``.
 
     After every epoch the state is saved beside them in ``resume.pt``, from which the next call
@@ -50,7 +52,8 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     Raises UserError if init_from or extra_images does not suit, if another process trains in the
     folder, or if the loss is not finite, naming epoch and batch; the last good resume file stays.
     A folder with another model.pt is refused: the certificates below it would seem to be of the
-    new one.
+    new one. With ``replace``, one of this point, of other code, data or start, is replaced once the
+    new one is trained.
     """
     source = _Source.open(point, data)
     state = _State.start(point, device)
@@ -61,7 +64,7 @@ def train(point: Point, data: Dataset, folder: Path, device: torch.device) -> No
     }
     files.make_folder(folder)
     with files.lock(folder / LOCK):
-        if _is_trained(point, folder, record):
+        if _is_trained(point, folder, record, replace):
             say(f"{folder} holds this model already")
         else:
             _train(point, source, state, record, folder, device)
@@ -101,10 +104,11 @@ def _train(
     (folder / TRAINING_STATE).unlink(missing_ok=True)
 
 
-def _is_trained(point: Point, folder: Path, record: dict[str, Any]) -> bool:
+def _is_trained(point: Point, folder: Path, record: dict[str, Any], replace: bool) -> bool:
     """Return whether the folder holds the point's model of the record's origin, and its log.
 
-    Raises UserError if it holds another point's.
+    Raises UserError if it holds another point's or, unless that is to be replaced, one of another
+    origin.
     """
     path = folder / MODEL
     if not path.exists():
@@ -112,8 +116,14 @@ def _is_trained(point: Point, folder: Path, record: dict[str, Any]) -> bool:
     found = checkpoint.load(path)
     if found.point != point:
         raise UserError(f"{path} is of another run; choose another folder, or delete it")
-    same = all(found.provenance.get(key) == record[key] for key in ORIGIN)
-    return same and (folder / TRAINING_LOG).exists()
+    if other := [key for key in ORIGIN if found.provenance.get(key) != record[key]]:
+        if replace:
+            return False
+        raise UserError(
+            f"{path} is of other {' and '.join(other)}; choose another folder, or train it anew "
+            "with --replace"
+        )
+    return (folder / TRAINING_LOG).exists()
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,14 @@ def data():
     return InMemory(pixels, labels, pixels, labels)
 
 
+def checkpoint_of(classifier, data, folder):
+    origin = {"data": data.checksum}
+    return Checkpoint(folder / "model.pt", classifier, described(), origin, sha256="0" * 64)
+
+
 @pytest.fixture
 def model(data, tmp_path):
-    path = tmp_path / "model.pt"
-    path.write_bytes(b"weights")
-    return Checkpoint(path, HalfSpace(), described(), {"data": data.checksum})
+    return checkpoint_of(HalfSpace(), data, tmp_path)
 
 
 def run(model, data, folder, device=CPU, replace=False, **settings):
@@ -96,9 +99,7 @@ def test_gradients_come_from_the_device_whatever_counts_the_votes(tmp_path, devi
     labels = torch.arange(10)  # one of them is what the network, which knows nothing, answers
     pixels = torch.full((10, 1, 8, 8), 128, dtype=torch.uint8)
     data = InMemory(pixels, labels, pixels, labels)
-    path = tmp_path / "model.pt"
-    path.write_bytes(b"weights")
-    model = Checkpoint(path, classifier.eval(), described(), {"data": data.checksum})
+    model = checkpoint_of(classifier.eval(), data, tmp_path)
     table, _ = run(model, data, tmp_path / "a", device, n=100, precision="auto")
     assert (table["distance"] > 0).tolist() == (table["clean"] == table["label"]).tolist()
     assert (table["distance"] > 0).sum() == 1

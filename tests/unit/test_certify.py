@@ -181,6 +181,15 @@ def test_rows_of_another_model_are_set_aside(model, digits, tmp_path, monkeypatc
     pd.testing.assert_frame_equal(rows(table), rows(fresh))
 
 
+def test_weights_that_are_replaced_meanwhile_do_not_lend_their_checksum(model, digits, tmp_path):
+    loaded, before = checkpoint.load(model), files.sha256(model)
+    save_model(model, digits, seed=1)
+    assert files.sha256(model) != before
+    engine.certify(loaded, digits, Protocol(subset="0-9", n=100), tmp_path / "c", CPU)
+    _, description = records.read(tmp_path / "c")
+    assert description["model"]["sha256"] == before
+
+
 def test_a_model_of_other_data_is_refused(model, digits, tmp_path):
     content = checkpoint.read(model)
     content["provenance"]["data"] = "another checksum"

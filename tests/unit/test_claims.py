@@ -368,6 +368,22 @@ class TestEvaluate:
         (finding,) = evaluate(claim(change), table[table["metric"] != "abstention"]).findings
         assert finding.outcome == Outcome.NOT_RUN
 
+    def test_abstentions_of_another_configuration_are_not_added(self):
+        correct = {"metric": "certified_accuracy", "radius": 0.5}
+        certified = ("consistency", [0.57, 0.58, 0.59]), ("gaussian", [0.42, 0.43, 0.44])
+        abstained = ("consistency", [0.03] * 3), ("gaussian", [0.08] * 3)
+        others = [("consistency", [0.9] * 3)]  # of a shortened training, which does not count
+        table = pd.concat(
+            [
+                runs(*certified, **correct, configuration="a"),
+                runs(*abstained, metric="abstention", configuration="a"),
+                runs(*others, **correct, configuration="b", epochs=9),
+                runs(*others, metric="abstention", configuration="b", epochs=9),
+            ]
+        )
+        (finding,) = evaluate(claim(correct | {"add_abstention": True}), table).findings
+        assert finding.difference.value == pytest.approx(0.61 - 0.51)
+
     def test_mode_staged_says_nothing_since_it_lowers_radii(self):
         table = pd.concat([runs(("consistency", HIGH), mode="staged"), runs(("gaussian", LOW))])
         (finding,) = evaluate(claim(), table).findings

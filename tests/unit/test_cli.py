@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from smoothcert import cli, commands, methods
+from smoothcert import checkpoint, cli, commands, methods
 from smoothcert.methods.base import Method
 from smoothcert.options import read_section
 
@@ -93,6 +93,27 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path):
         found = compare_into(full, tmp_path)
     assert found.returncode == 1
     assert found.stderr == "smoothcert compare: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_one_line(monkeypatch, message, told):
+    def load(path):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(checkpoint, "load", load)
+    with pytest.raises(SystemExit if told else RuntimeError) as caught:
+        cli.main(["certify", "model.pt", "--output", "c"])
+    if told:
+        assert caught.value.code == (
+            "smoothcert certify: out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.); "
+            "let fewer processes share the device"
+        )
 
 
 @pytest.mark.parametrize("name", ["lr", "sigma", "threads"])

@@ -72,6 +72,11 @@ def test_certificates_of_other_weights_do_not_count(manifest):
     assert finished.manifests([manifest])["synthetic"]["missing"] == []
 
 
+def test_a_run_whose_training_log_is_gone_does_not_count(manifest):
+    Path(manifest["runs"][0]["folder"], "train.tsv").unlink()
+    assert reason(manifest) == "train.tsv is gone"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": null}', '{"model": {}}'])
 def test_a_damaged_description_leaves_its_run_alone_out(manifest, content):
     about = Path(manifest["runs"][0]["certificates"], "certificates.json")

@@ -457,6 +457,8 @@ class Objective(Method):
         ("loss", "cost", "Objective has no loss; define it as methods/base.py says"),
         ("title", "power = Field(1)\n    title", r"cannot .*Field 'power' requires a type annot"),
         ("title", "power: Tensor = 1\n    title", r"cannot .*name 'Tensor' is not defined"),
+        ("title", "powers: list[float] = [1.0]\n    title", "parameter powers must be a bool"),
+        ("title", "power: float | None = 1.0\n    title", "parameter power may be None, so"),
         ("pydantic", "nowhere", r"cannot be loaded \(ModuleNotFoundError: No module named"),
         ("class", "clas", r"cannot be loaded \(SyntaxError: invalid syntax"),
     ],
@@ -468,6 +470,22 @@ def test_a_faulty_file_gets_one_line(tmp_path, monkeypatch, old, new, fault):
     with pytest.raises(UserError, match=rf"{name}\.py: {fault}") as error:
         methods.load(name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "power: float | None = None",
+        "power: Annotated[float, Field(gt=0)] | None",
+        'form: Literal["a", "b"] = "a"',
+    ],
+)
+def test_a_sound_file_loads(tmp_path, monkeypatch, parameter):
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    text = METHOD.replace("TYPE_CHECKING", "TYPE_CHECKING, Annotated, Literal", 1)
+    name = tmp_path.name
+    (tmp_path / f"{name}.py").write_text(text.replace("title", f"{parameter}\n    title"))
+    assert methods.load(name).title == "Mine"
 
 
 @pytest.mark.parametrize("shape", [(B, CLASSES), (B, M, CLASSES)])

@@ -88,6 +88,7 @@ class TestReading:
             ({"value": "nan"}, "value: 'nan' is no share in [0, 1]"),
             ({"value": "70.0"}, "value: '70.0' is no share in [0, 1], as 0.7 for 70%"),
             ({"std": "1.2"}, "std: '1.2' is no share in [0, 1]"),
+            ({"std": "0.01", "seeds": "1"}, "std: '0.01', but seeds is 1, and one run has no dev"),
             ({"alpha": "5"}, "alpha: '5' is no probability above 0 and below 1, as 0.001"),
             ({"alpha": "0"}, "alpha: '0' is no probability above 0 and below 1, as 0.001"),
             ({"settings": "lr=0.1;lr=0.2"}, "settings: 'lr' is given twice"),

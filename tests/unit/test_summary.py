@@ -57,6 +57,21 @@ def test_certificates_outside_their_run_have_no_training(certificates, tmp_path)
     assert outside == {**inside, "training": None}
 
 
+def test_the_log_of_a_later_training_is_not_that_of_the_certificates(certificates):
+    about = files.read_json(certificates / "certificates.json")
+    model = certificates.parent / "model.pt"
+    model.write_bytes(b"weights")
+    files.write_json(
+        certificates / "certificates.json",
+        about | {"model": about["model"] | {"sha256": files.sha256(model)}},
+    )
+    summarize(certificates)
+    assert files.read_json(certificates / "summary.json")["training"]["epochs"] == 5
+    model.write_bytes(b"others")
+    summarize(certificates)
+    assert files.read_json(certificates / "summary.json")["training"] is None
+
+
 def test_radii_that_the_votes_rule_out_are_refused(certificates):
     table = pd.read_csv(certificates / "certificates.tsv", sep="\t")
     table.loc[table["radius"].idxmax(), "radius"] *= 1.01

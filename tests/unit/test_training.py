@@ -112,8 +112,17 @@ def test_what_is_trained_is_not_trained_again(digits, tmp_path, capsys, monkeypa
     assert "holds this model already" in capsys.readouterr().err
     assert (tmp_path / "train.tsv").read_bytes() == before  # its seconds included
     monkeypatch.setattr(fingerprint, "of_training", lambda point: "another")
-    train.train(point(epochs=1), digits, tmp_path, CPU)
+    with pytest.raises(UserError, match=r"model\.pt is of other code; .* anew with --replace"):
+        train.train(point(epochs=1), digits, tmp_path, CPU)
+    assert (tmp_path / "train.tsv").read_bytes() == before
+    train.train(point(epochs=1), digits, tmp_path, CPU, replace=True)
     assert (tmp_path / "train.tsv").read_bytes() != before
+
+
+def test_another_run_is_not_replaced_either(digits, tmp_path):
+    train.train(point(epochs=1), digits, tmp_path, CPU)
+    with pytest.raises(UserError, match=r"model\.pt is of another run"):
+        train.train(point(epochs=1, lr=0.04), digits, tmp_path, CPU, replace=True)
 
 
 def test_a_model_without_its_log_is_trained_again(digits, tmp_path):

@@ -32,4 +32,4 @@ rule train:
         "Train {wildcards.run}"
     shell:
         "python -m smoothcert train {params.options:q} {params.machine:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --replace --output {params.folder:q} > {log:q} 2>&1"

@@ -135,7 +135,7 @@ def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
                     "lambda": run.point.weight,
                     "sigma": run.point.sigma,
                     "seed": run.point.seed,
-                    "configuration": files.digest({**run.point.content, "seed": None}),
+                    "configuration": files.digest(run.point.configuration),
                     "metric": quantity.metric,
                     "radius": quantity.radius,
                     "value": of_images.mean(),
@@ -297,11 +297,16 @@ def _rows(cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame) 
         yield from rows
         return
     abstained = mine[mine["metric"] == metrics.ABSTENTION].to_dict("records")
-    by_seed = {row["seed"]: row for row in abstained}
+    by_run = {_run(row): row for row in abstained}
     for row in rows:
-        if added := by_seed.get(row["seed"]):
+        if added := by_run.get(_run(row)):
             parts = ("value", "of_images")
             yield row | {part: row[part] + added[part] for part in parts if part in row}
+
+
+def _run(row: Row) -> tuple[Any, ...]:
+    """Return what tells the run of a row from the others of its method and noise level."""
+    return row.get("configuration"), row["lambda"], row["seed"]
 
 
 def _surplus(

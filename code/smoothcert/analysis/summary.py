@@ -11,7 +11,7 @@ from smoothcert.analysis import metrics
 from smoothcert.analysis.experiment import read_training
 from smoothcert.analysis.soundness import refuse_beyond, refuse_impossible
 from smoothcert.errors import UserError
-from smoothcert.run_files import CERTIFICATES, SUMMARY, TRAINING_LOG
+from smoothcert.run_files import CERTIFICATES, MODEL, SUMMARY, TRAINING_LOG
 from smoothcert.smoothing import modes
 from smoothcert.smoothing.protocol import read_protocol
 
@@ -25,7 +25,8 @@ def summarize(certificates: Path) -> str:
     Returns its head as a line: ACR, clean accuracy and abstentions, with their standard errors.
 
     Shares lie in [0, 1], radii on the [0, 1] pixel scale; standard errors are over images;
-    ``training`` is null where no training log lies beside the folder, as of a converted classifier.
+    ``training`` is null where no training log lies beside the folder, as of a converted classifier,
+    or that of other weights.
     Raises UserError if the certificates are missing or damaged, or the training log is damaged.
     """
     if certificates.is_file():
@@ -96,6 +97,9 @@ def _training(folder: Path, description: dict[str, Any]) -> dict[str, Any] | Non
     converted = "converted_from" in description["point"]
     if not model or converted or not (folder / TRAINING_LOG).exists():
         return None
+    present = folder / MODEL
+    if present.exists() and files.sha256(present) != model["sha256"]:
+        return None  # trained again since: the log is of other weights
     log = read_training(folder)
     last = log.iloc[-1]
     return {

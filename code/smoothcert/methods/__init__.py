@@ -6,7 +6,10 @@ parameters; the modules therefore import torch inside their functions.
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from smoothcert.extensions import Extensions
 from smoothcert.methods.base import Method
@@ -36,7 +39,28 @@ def _fault(module: ModuleType) -> str | None:
         return "Objective has no loss; define it as methods/base.py says"
     # Raises if a field's type is not known, as one that is imported for type checkers alone.
     objective.model_rebuild()
+    faults = (_parameter_fault(*field) for field in objective.model_fields.items())
+    return next(filter(None, faults), None)
+
+
+def _parameter_fault(name: str, field: FieldInfo) -> str | None:
+    """Return what keeps a field from being an option and a part of tables, if anything does."""
+    if not _is_plain(field.annotation):
+        return f"parameter {name} must be a bool, int, float, str or Literal, alone or with None"
+    # On the command line None cannot be given: the option is left out.
+    optional = NoneType in get_args(field.annotation) and not field.is_required()
+    if optional and field.default is not None:
+        return f"parameter {name} may be None, so its default must be None"
     return None
+
+
+def _is_plain(kind: Any) -> bool:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return all(map(_is_plain, parts))
+    if origin is Annotated:
+        return _is_plain(parts[0])
+    return origin is Literal or kind in (bool, int, float, str, NoneType)
 
 
 _MODULES = Extensions(__name__, "method", _fault, support=frozenset({"base"}))

@@ -80,7 +80,7 @@ def _entry(source: str, row: dict[str, str]) -> Number:
     _refuse_radius(row["metric"], row["radius"])
     _refuse_subset(row["subset"])
     _number(row, "value")
-    return Number(
+    number = Number(
         source=source,
         **{key: row[key] for key in ("dataset", "arch", "method", "metric", "subset", "radii")},
         settings=_settings(row["method"], row["settings"]),
@@ -89,6 +89,12 @@ def _entry(source: str, row: dict[str, str]) -> Number:
         table=row["table"],
         note=row["note"],
     )
+    if number.std is not None and number.seeds == 1:
+        raise UserError(
+            f"std: {row['std']!r}, but seeds is 1, and one run has no deviation; correct seeds, or "
+            "leave std empty"
+        )
+    return number
 
 
 def _number(row: dict[str, str], column: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from smoothcert import files, fingerprint, growing
+from smoothcert import fingerprint, growing
 from smoothcert.checkpoint import Checkpoint
 from smoothcert.datasets.base import Dataset
 from smoothcert.device import name
@@ -52,7 +52,7 @@ def describe(
         "shard": str(shard),
         "images": len(shard.of(settings.indices(images))),
         "test_images": images,
-        "model": {"sha256": files.sha256(checkpoint.path), "provenance": checkpoint.provenance},
+        "model": {"sha256": checkpoint.sha256, "provenance": checkpoint.provenance},
         "evaluation": evaluation,
         "provenance": provenance(device, code, data.checksum),
     }
