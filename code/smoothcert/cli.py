@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, get_args
 from smoothcert import __version__, config_files, datasets, methods, models, runs
 from smoothcert.errors import UserError, reason, suggestion
 from smoothcert.options import (
-    TABLE,
     Parser,
     add_data_dir,
     add_experiment,
@@ -300,7 +299,7 @@ def _cost(options: argparse.Namespace) -> None:
 
 def _merge_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("shards", type=Path, nargs="+", help="folders of all shards")
-    add_replace(command, TABLE)
+    add_replace(command)
     add_output(command, "folder for certificates.tsv and certificates.json")
 
 

@@ -69,14 +69,14 @@ def add_model(command: argparse.ArgumentParser, section: type[Section], title: s
     add_section(command, section, title)
     add_data_dir(command)
     add_machine(command)
-    add_replace(command, TABLE)
+    add_replace(command)
 
 
 TABLE = "table of other weights, settings, code or devices, or a damaged one"
 
 
-def add_replace(command: argparse.ArgumentParser, what: str) -> None:
-    """Add the option to replace ``what`` was finished before."""
+def add_replace(command: argparse.ArgumentParser, what: str = TABLE) -> None:
+    """Add the option to replace what is finished; ``what`` says which output that is."""
     command.add_argument(
         "--replace",
         action="store_true",

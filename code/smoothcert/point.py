@@ -96,15 +96,6 @@ class Point:
         }
 
     @property
-    def configuration(self) -> dict[str, Any]:
-        """Return the content that repetitions share: without the seed, that of the start too."""
-        start = self.training.init_from
-        if start:
-            start = start.replace(f"/seed-{self.seed}/", "/seed-*/")
-        training = self.settings["training"] | {"init_from": start}
-        return {**self.content, "seed": None, "training": training}
-
-    @property
     def settings_hash(self) -> str:
         """Return eight hexadecimal digits of the settings."""
         return files.digest(self.settings)[:8]

@@ -419,6 +419,22 @@ class TestJudge:
             methods=[{"method": "gaussian"}, {"method": "consistency", "lambda": 5}],
         )
 
+    def test_runs_of_several_seeds_are_averaged_whatever_they_start_from(self, manifest):
+        one, two, _ = [
+            run.point for run in experiment.load(manifest).runs if run.point.method == "gaussian"
+        ]
+
+        def configuration(point, **training):
+            changed = replace(point, training=point.training.model_copy(update=training))
+            return evidence._configuration(changed)
+
+        fresh, started = configuration(one), configuration(one, init_from="a/seed-0/model.pt")
+        assert one.seed != two.seed
+        assert configuration(two) == fresh
+        assert configuration(two, init_from="a/seed-0/model.pt") == started
+        assert configuration(two, init_from="a/seed-1/model.pt") == started
+        assert len({fresh, started, configuration(one, epochs=9)}) == 3
+
     def judge(self, manifest: Path) -> tuple[Finding, dict[str, float]]:
         """Return what the runs say at sigma 0.5, and the gain in ACR by how radii are rounded."""
         content = experiment.load(manifest)

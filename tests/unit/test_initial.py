@@ -74,20 +74,6 @@ def test_training_starts_from_the_weights(data, source, tmp_path):
     assert same(found, theirs) == found.keys()
 
 
-def test_seeds_that_start_from_their_own_are_of_one_configuration():
-    def started(seed, method="gaussian-1a2b3c4d", start=None):
-        start = seed if start is None else start
-        path = f"results/digits/convnet8/{method}/sigma-0.25/lambda-0/seed-{start}/model.pt"
-        return point(seed, init_from=path).configuration
-
-    assert started(1) == started(2)
-    assert started(1) != started(1, method="gaussian-5e6f7a8b")
-    assert started(1, start=0) != started(2)
-    assert started(1, start=0) == started(2, start=0)
-    assert point(1).configuration == point(2).configuration
-    assert point(1).configuration != point(1, epochs=3).configuration
-
-
 def test_a_new_head_and_nothing_else_is_fresh(data, source, tmp_path):
     train.train(point(**FREEZING), data, tmp_path / "fresh", CPU)
     started = point(init_from=str(source), init_head="new", **FREEZING)

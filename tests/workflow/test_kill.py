@@ -16,12 +16,11 @@ from smoothcert.datasets.base import to_unit
 from smoothcert.point import Point
 from smoothcert.settings import Training
 
-KILLS = 3
 EPOCHS = 20
 TRAIN = ["--dataset", "digits", "--arch", "convnet8", "--method", "consistency", "--sigma", "0.25",
          "--lambda", "2", "--epochs", str(EPOCHS), "--batch-size", "64",
          "--lr", "0.05"]  # fmt: skip
-CERTIFY = ["--subset", "every-2", "--n", "1000"]
+CERTIFY = ["--subset", "every-2", "--n", "2000"]
 
 
 def finish(*arguments: object, log: Path) -> str:
@@ -59,7 +58,7 @@ def whole(tmp_path_factory):
 
 def test_train(whole, tmp_path):
     chance = random.Random(0)
-    for number in range(KILLS):
+    for number in range(5):
         run = tmp_path / str(number)
         command = ["train", *TRAIN, "--output", run]
         kill_within(command, tmp_path / "first", run / "resume.pt", chance)
@@ -75,7 +74,7 @@ def test_train(whole, tmp_path):
 
 def test_certify(whole, tmp_path):
     chance = random.Random(1)
-    for number in range(KILLS):
+    for number in range(5):
         # A copy in a folder of its own: rows are taken over from finished tables beside a model.
         model = tmp_path / str(number) / "model.pt"
         model.parent.mkdir()
@@ -95,7 +94,7 @@ def test_certify(whole, tmp_path):
 
 
 def test_attack(whole, tmp_path):
-    options = ["--epsilons", 0.5, 0.25, "--subset", "every-6", "--n", 500, "--m", 8, "--output"]
+    options = ["--epsilons", 0.5, 0.25, "--subset", "every-6", "--n", 2000, "--m", 8, "--output"]
     command = ["attack", whole / "model.pt", *options]
     finish(*command, tmp_path / "whole", log=tmp_path / "log")
     chance = random.Random(2)

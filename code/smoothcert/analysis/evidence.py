@@ -37,6 +37,7 @@ from smoothcert.analysis.verdicts import (
     UNTOLD,
     Outcome,
 )
+from smoothcert.point import Point
 from smoothcert.published import Query
 from smoothcert.published.number import Number
 from smoothcert.published.told import SELECTION, differing, same
@@ -135,7 +136,7 @@ def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
                     "lambda": run.point.weight,
                     "sigma": run.point.sigma,
                     "seed": run.point.seed,
-                    "configuration": files.digest(run.point.configuration),
+                    "configuration": _configuration(run.point),
                     "metric": quantity.metric,
                     "radius": quantity.radius,
                     "value": of_images.mean(),
@@ -143,6 +144,17 @@ def _measured(results: Results, radii: list[float]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _configuration(point: Point) -> str:
+    """Return a digest of what runs that are averaged share: all but the seed.
+
+    Of init_from only whether there is one: it may be another file for each seed.
+    """
+    content = point.content
+    started = content["training"]["init_from"] is not None
+    training = content["training"] | {"init_from": started}
+    return files.digest(content | {"seed": None, "training": training})
 
 
 def _finding(
@@ -305,8 +317,8 @@ def _rows(cell: Cell, comparison: Comparison, sigma: float, runs: pd.DataFrame) 
 
 
 def _run(row: Row) -> tuple[Any, ...]:
-    """Return what tells the run of a row from the others of its method and noise level."""
-    return row.get("configuration"), row["lambda"], row["seed"]
+    """Return what tells the run of a row from the others of its cell."""
+    return row.get("configuration"), row["seed"]
 
 
 def _surplus(

@@ -39,7 +39,7 @@ def _fault(module: ModuleType) -> str | None:
         return "Objective has no loss; define it as methods/base.py says"
     # Raises if a field's type is not known, as one that is imported for type checkers alone.
     objective.model_rebuild()
-    faults = (_parameter_fault(*field) for field in objective.model_fields.items())
+    faults = (_parameter_fault(name, field) for name, field in objective.model_fields.items())
     return next(filter(None, faults), None)
 
 
@@ -55,6 +55,7 @@ def _parameter_fault(name: str, field: FieldInfo) -> str | None:
 
 
 def _is_plain(kind: Any) -> bool:
+    """Return whether the values of a type are plain, so that they can be compared and hashed."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return all(map(_is_plain, parts))
